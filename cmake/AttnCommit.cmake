@@ -1,0 +1,18 @@
+# Writes build_commit.h with the commit that is being built, only when it has changed, so that nothing is rebuilt in vain.
+set(commit "unknown")
+find_program(git git)
+if(git AND EXISTS ${SOURCE}/.git)
+    execute_process(COMMAND ${git} -C ${SOURCE} describe --always --dirty --abbrev=12
+        OUTPUT_VARIABLE described RESULT_VARIABLE failed ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
+    if(NOT failed)
+        set(commit "${described}")
+    endif()
+endif()
+set(text "#ifndef ATTN_BUILD_COMMIT_H\n#define ATTN_BUILD_COMMIT_H\n\n#define ATTN_BUILD_COMMIT \"${commit}\"\n\n#endif\n")
+set(old "")
+if(EXISTS ${OUT})
+    file(READ ${OUT} old)
+endif()
+if(NOT old STREQUAL text)
+    file(WRITE ${OUT} "${text}")
+endif()

@@ -1,0 +1,86 @@
+/* Distributed attention: created once from a plan, executed many times. */
+#ifndef ATTN_DIST_H
+#define ATTN_DIST_H
+
+#include <attn/phase.h>
+#include <attn/plan.h>
+
+#include <mpi.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct attn_dist attn_dist;
+
+/* Collective over comm. Splits comm into sequence and head groups, allocates what the exchange needs.
+ *   comm  in, must stay valid until destroy; plan->ranks must be its size; works on a duplicate of it
+ *   plan  in, the same on every rank; copied, but the arrays of its problem are borrowed until destroy
+ *   out   out, NULL on failure, on all ranks alike */
+ATTN_API attn_status attn_dist_create(MPI_Comm comm, const attn_plan *plan, attn_dist **out, attn_error *error);
+
+/* Collective. Takes NULL. */
+ATTN_API void attn_dist_destroy(attn_dist *dist);
+
+ATTN_API const attn_plan *attn_dist_plan(const attn_dist *dist);
+ATTN_API const attn_part *attn_dist_part(const attn_dist *dist); /* this rank's part; borrowed */
+ATTN_API MPI_Comm attn_dist_comm(const attn_dist *dist);         /* borrowed */
+
+/* Heads in this rank's o and lse: all Hq after combine `allgather`, its own head_count after `none`. */
+ATTN_API int64_t attn_dist_output_heads(const attn_dist *dist);
+/* Global number of the first of those heads. */
+ATTN_API int64_t attn_dist_output_head_begin(const attn_dist *dist);
+
+/* This rank's arrays, dense, in the plan's dtype (lse: its accumulator type). Owned by the caller. */
+typedef struct attn_dist_buffers {
+    const void *q; /* [B,head_count,q_rows,D] */
+    const void *k; /* [B,kv_head_count,kv_rows,D] */
+    const void *v; /* [B,kv_head_count,kv_rows,Dv] */
+    void *o;       /* out, [B,output_heads,q_rows,Dv] */
+    void *lse;     /* out, [B,output_heads,q_rows] */
+} attn_dist_buffers;
+
+/* Collective. One forward pass.
+ *   seconds  out, [ATTN_PHASE_COUNT], this rank's phases; input-read and imbalance-wait are 0
+ * Returns ATTN_OK or ATTN_MPI. */
+ATTN_API attn_status attn_dist_forward(attn_dist *dist, const attn_dist_buffers *buffers,
+                                       double seconds[ATTN_PHASE_COUNT], attn_error *error);
+
+/* A query row of one head, global numbers. */
+typedef struct attn_row {
+    int64_t b, h, i;
+} attn_row;
+
+/* Outcome of a check against the float64 reference. */
+typedef struct attn_check {
+    int64_t rows;     /* rows compared, each [Dv] of o and one lse */
+    double max_error; /* largest |got - want| / (1 + |want|) over o and lse; +inf when a value is NaN on one side only */
+    double max_score; /* largest |s(i,j)| over the visible pairs of those rows */
+    double tolerance; /* epsilons * eps * max(1, max_score) */
+    attn_row worst;   /* where max_error stands */
+    bool valid;       /* max_error <= tolerance */
+} attn_check;
+
+/* Collective. Compares rows of o and lse with a float64 computation from the same q, k and v. The reference is computed
+ * where the keys are and reduced with plain MPI_Allreduce, so it shares no code with the exchanges and kernels.
+ *   rows    in, [count], the same on every rank
+ *   eps     in, spacing at 1 of the coarsest type in the comparison
+ *   out     out, the same on every rank */
+ATTN_API attn_status attn_dist_check(attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *rows,
+                                     int64_t count, double eps, attn_check *out, attn_error *error);
+
+/* Rows for a check: count rows spread by seed over all (b, h, i), the first and last row of the sequence among them; all
+ * rows when there are at most count.
+ *   rows   out, to be freed with free()
+ *   made   out, how many */
+ATTN_API attn_status attn_sample_rows(const attn_shape *shape, int64_t count, uint64_t seed, attn_row **rows,
+                                      int64_t *made, attn_error *error);
+
+/* Accepted error of o and lse: 2 eps where the coarsest type has 16 bits (eps >= 2^-10), otherwise
+ * 8 eps max(1, max_score), as rounding the score itself costs eps |s|. */
+ATTN_API double attn_tolerance_forward(double eps, double max_score);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

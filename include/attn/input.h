@@ -1,0 +1,93 @@
+/* Input files (HDF5, schema "attn-input" version 1), read and written in parallel: each rank moves only its part.
+ * The format is described in docs/formats.md. */
+#ifndef ATTN_INPUT_H
+#define ATTN_INPUT_H
+
+#include <attn/problem.h>
+#include <attn/segments.h>
+
+#include <mpi.h>
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* X(NAME, path in the file): the arrays of an input file. */
+#define ATTN_INPUT_ARRAY_LIST(X)                                                                                       \
+    X(Q, "q")                                                                                                          \
+    X(K, "k")                                                                                                          \
+    X(V, "v")                                                                                                          \
+    X(DO, "do")                                                                                                        \
+    X(EXPECTED_O, "expected/o")                                                                                        \
+    X(EXPECTED_LSE, "expected/lse")                                                                                    \
+    X(EXPECTED_DQ, "expected/dq")                                                                                      \
+    X(EXPECTED_DK, "expected/dk")                                                                                      \
+    X(EXPECTED_DV, "expected/dv")
+
+typedef enum attn_input_array {
+#define ATTN_INPUT_ENUM(name, path) ATTN_INPUT_##name,
+    ATTN_INPUT_ARRAY_LIST(ATTN_INPUT_ENUM)
+#undef ATTN_INPUT_ENUM
+        ATTN_INPUT_ARRAY_COUNT
+} attn_input_array;
+
+ATTN_API const char *attn_input_array_path(attn_input_array array);
+
+typedef struct attn_input attn_input;
+
+/* The part of an array that a rank moves: some heads, some rows, all batches, the whole last dimension.
+ * head_count == 0 or rows == NULL or rows->rows == 0: nothing (the call is still made, it is collective). */
+typedef struct attn_block {
+    int64_t head_begin, head_count;
+    const attn_segments *rows;
+} attn_block;
+
+/* Collective. The schema of a file: "attn-input", "attn-layer" or "attn-results".
+ *   schema  out, [size]
+ * ATTN_INPUT with a message that names the file when it cannot be opened, is not HDF5, or has no known schema. */
+ATTN_API attn_status attn_file_schema(MPI_Comm comm, const char *path, char *schema, size_t size, attn_error *error);
+
+/* Collective. Opens an input file and checks all of its settings and extents.
+ *   out  out, closed by the caller; NULL on failure, on all ranks alike
+ * ATTN_INPUT, naming the file, the object and the value. */
+ATTN_API attn_status attn_input_open(MPI_Comm comm, const char *path, attn_input **out, attn_error *error);
+
+/* Collective. Creates an input file with all settings of the problem, to be filled with attn_input_write. The file appears
+ * under its name when attn_input_close succeeds, whole, or not at all. An existing file is replaced.
+ *   stored  in, [ATTN_INPUT_ARRAY_COUNT], the type in which each array is stored; used where present is true
+ *   present in, [ATTN_INPUT_ARRAY_COUNT]; q, k and v must be
+ * ATTN_FILE when the file cannot be created. */
+ATTN_API attn_status attn_input_create(MPI_Comm comm, const char *path, const attn_problem *problem,
+                                       const attn_dtype stored[ATTN_INPUT_ARRAY_COUNT],
+                                       const bool present[ATTN_INPUT_ARRAY_COUNT], attn_input **out,
+                                       attn_error *error);
+
+/* Collective. Closes; takes NULL. For a created file: makes it durable and gives it its name. ATTN_FILE. */
+ATTN_API attn_status attn_input_close(attn_input *input, attn_error *error);
+
+/* Collective. Closes and discards a created file, so that nothing is left behind; a plain close for an opened one. */
+ATTN_API void attn_input_discard(attn_input *input);
+
+/* The problem in the file, dtype being the type of q; its arrays are owned by the input and live until close. */
+ATTN_API const attn_problem *attn_input_problem(const attn_input *input);
+
+/* Whether an array is there, and the type in which it is stored. */
+ATTN_API bool attn_input_has(const attn_input *input, attn_input_array array);
+ATTN_API attn_dtype attn_input_stored_dtype(const attn_input *input, attn_input_array array);
+
+/* Collective. Reads this rank's block into a dense array [B,head_count,rows,width] (lse: [B,head_count,rows]), converted
+ * to dtype.
+ *   buffer  out; NULL when the block is empty
+ * ATTN_FILE, ATTN_MEMORY. */
+ATTN_API attn_status attn_input_read(attn_input *input, attn_input_array array, const attn_block *block,
+                                     attn_dtype dtype, void *buffer, attn_error *error);
+
+/* Collective. Writes this rank's block from such an array. Blocks of different ranks must not overlap. */
+ATTN_API attn_status attn_input_write(attn_input *input, attn_input_array array, const attn_block *block,
+                                      attn_dtype dtype, const void *buffer, attn_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,89 @@
+/* One rank's attention: the table of kernels, and a forward pass that is set up once and executed many times.
+ *
+ * A call computes (query rows) x (key-value parts). Query rows and each part are lists of segments with global numbers,
+ * so every exchange works with every layout and mask: a part is what one rank owns, or a cache page, or everything.
+ * Rows with no visible key give o = 0 and lse = -inf (lse = sink where there is one). The softmax is computed online
+ * with a running maximum (Milakov and Gimelshein 2018, algorithm 3; blocked as in FlashAttention, Dao et al. 2022,
+ * algorithm 1) and is stable for any finite scores.
+ */
+#ifndef ATTN_KERNEL_H
+#define ATTN_KERNEL_H
+
+#include <attn/problem.h>
+#include <attn/segments.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A row of the kernel table; constant, static storage. */
+typedef struct attn_kernel attn_kernel;
+
+ATTN_API size_t attn_kernel_count(void);
+ATTN_API const attn_kernel *attn_kernel_at(size_t index);         /* 0 <= index < count */
+ATTN_API const attn_kernel *attn_kernel_find(const char *name);   /* NULL when there is none of that name */
+ATTN_API const char *attn_kernel_name(const attn_kernel *kernel); /* as given to --kernel */
+ATTN_API const char *attn_kernel_summary(const attn_kernel *kernel);
+
+/* Whether this CPU can run the kernel for this type. When not and reason is not NULL, reason[size] says why. */
+ATTN_API bool attn_kernel_available(const attn_kernel *kernel, attn_dtype dtype, char *reason, size_t size);
+
+/* The fastest available kernel for a type on this CPU; never NULL. */
+ATTN_API const attn_kernel *attn_kernel_best(attn_dtype dtype);
+
+/* A [B,H,S,D] array: strides in elements, the last dimension contiguous. data is borrowed. */
+typedef struct attn_array {
+    void *data;
+    int64_t batch_stride, head_stride, row_stride;
+} attn_array;
+
+/* A dense [B,heads,rows,width] array at data. */
+ATTN_API attn_array attn_array_dense(void *data, int64_t heads, int64_t rows, int64_t width);
+
+/* What a forward pass computes. Everything pointed to must outlive the attn_forward. */
+typedef struct attn_forward_setup {
+    const attn_problem *problem;           /* the global problem */
+    int64_t head_begin, head_count;        /* query heads of this call, global numbers */
+    int64_t kv_head_begin;                 /* global number of the first key-value head in the k and v arrays */
+    const attn_segments *q_rows;           /* query rows of this call */
+    int64_t part_count;                    /* number of key-value parts, may be 0 */
+    const attn_segments *const *part_rows; /* [part_count] rows of each part; the parts are disjoint */
+    attn_dtype o_dtype;                    /* type of o: the problem's, or its accumulator for a partial result */
+    bool add_sinks;                        /* add the sinks: true exactly once per row, after all keys were seen */
+    int threads;                           /* OpenMP threads, >= 1 */
+} attn_forward_setup;
+
+/* Where the data are; local row and head numbers. o and lse must not overlap anything. */
+typedef struct attn_forward_buffers {
+    attn_array q;        /* [B,head_count,q rows,D], problem's dtype */
+    const attn_array *k; /* [part_count] of [B,kv heads,part rows,D] */
+    const attn_array *v; /* [part_count] of [B,kv heads,part rows,Dv] */
+    attn_array o;        /* out, [B,head_count,q rows,Dv], o_dtype */
+    attn_array lse;      /* out, [B,head_count,q rows], accumulator type; row_stride is 1 */
+} attn_forward_buffers;
+
+typedef struct attn_forward attn_forward;
+
+/* Plans the work: tasks (batch, head, query block) in decreasing work, and scratch memory per thread.
+ *   out  out, destroyed by the caller; NULL on failure
+ * ATTN_UNSUPPORTED when the kernel is not available here for the problem's dtype; ATTN_MEMORY. */
+ATTN_API attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_setup *setup, attn_forward **out,
+                                         attn_error *error);
+ATTN_API void attn_forward_destroy(attn_forward *forward);
+
+/* Computes o and lse. No allocation, no I/O, cannot fail. One execution at a time per attn_forward. */
+ATTN_API void attn_forward_execute(attn_forward *forward, const attn_forward_buffers *buffers);
+
+/* Bytes that create allocated (tasks and scratch of all threads). */
+ATTN_API size_t attn_forward_bytes(const attn_forward *forward);
+
+/* Visible (query, key) pairs of this call, summed over batches and heads. */
+ATTN_API int64_t attn_forward_pairs(const attn_forward *forward);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,67 @@
+/* Who owns what: a grid Ps x Ph of ranks, layouts of the sequence, and the part of one rank. No MPI.
+ *
+ * rank = ps * Ph + ph. The sequence group of a rank is the Ps ranks with the same ph (the same heads), its head group
+ * the Ph ranks with the same ps (the same rows).
+ */
+#ifndef ATTN_PARTITION_H
+#define ATTN_PARTITION_H
+
+#include <attn/problem.h>
+#include <attn/segments.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct attn_grid {
+    int seq;  /* Ps */
+    int head; /* Ph */
+} attn_grid;
+
+/* A row of the layout table: contiguous (one segment a rank), zigzag (two, Zhu 2024, "ring flash attention"), striped
+ * (every Ps-th row, Brandon et al. 2023). Constant, static storage. */
+typedef struct attn_layout attn_layout;
+
+ATTN_API size_t attn_layout_count(void);
+ATTN_API const attn_layout *attn_layout_at(size_t index);
+ATTN_API const attn_layout *attn_layout_find(const char *name); /* NULL when there is none of that name */
+ATTN_API const char *attn_layout_name(const attn_layout *layout);
+ATTN_API const char *attn_layout_summary(const attn_layout *layout);
+
+/* The rows of part `part` of `parts` of a sequence of `seq` rows. Over all parts they cover each row once, for any seq and
+ * parts (a part may be empty).
+ *   out  out, destroyed by the caller with attn_segments_destroy */
+ATTN_API attn_status attn_layout_rows(const attn_layout *layout, int64_t seq, int parts, int part, attn_segments **out,
+                                      attn_error *error);
+
+/* First item of share `index` of `count` items split evenly over `shares`; share index is [this, this of index + 1). */
+ATTN_API int64_t attn_share_begin(int64_t count, int shares, int index);
+
+/* What one rank owns. Arrays of that rank are dense: q [B,head_count,q_rows,D], k and v [B,kv_head_count,kv_rows,..].
+ * Query heads are split evenly (to within one); a rank holds the key-value heads that its query heads use, so ranks
+ * may hold the same key-value head. */
+typedef struct attn_part {
+    int rank, seq_index, head_index; /* rank = seq_index * Ph + head_index */
+    int64_t head_begin, head_count;
+    int64_t kv_head_begin, kv_head_count;
+    attn_segments *q_rows;
+    attn_segments *kv_rows;
+} attn_part;
+
+/* Collective: no. Computes the part of any rank, on any rank.
+ *   out  out, destroyed by the caller; NULL on failure */
+ATTN_API attn_status attn_part_create(const attn_problem *problem, attn_grid grid, const attn_layout *layout, int rank,
+                                      attn_part **out, attn_error *error);
+ATTN_API void attn_part_destroy(attn_part *part);
+
+/* Visible pairs of the part's query rows with all keys, summed over batches and the part's heads: its compute work. */
+ATTN_API double attn_part_pairs(const attn_problem *problem, const attn_part *part);
+
+/* Compute imbalance of a grid and layout: max over ranks of attn_part_pairs divided by its mean (1 when there is none). */
+ATTN_API attn_status attn_partition_imbalance(const attn_problem *problem, attn_grid grid, const attn_layout *layout,
+                                              double *out, attn_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

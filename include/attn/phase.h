@@ -1,0 +1,39 @@
+/* The named parts of a case's time, in the order in which they are stored. */
+#ifndef ATTN_PHASE_H
+#define ATTN_PHASE_H
+
+#include <attn/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* X(name, text, meaning) */
+#define ATTN_PHASE_LIST(X)                                                                                             \
+    X(TOTAL, "total", "one forward pass on this rank, from the common start to its own end")                           \
+    X(INPUT_READ, "input-read", "reading or generating q, k and v; outside total")                                     \
+    X(PACK, "pack", "copies between the caller's arrays and message buffers")                                          \
+    X(COMPUTE, "compute", "the attention kernel")                                                                      \
+    X(EXCHANGE, "exchange", "starting and driving the exchange of the sequence group")                                 \
+    X(EXCHANGE_WAIT, "exchange-wait", "waiting for the exchange with nothing to compute")                              \
+    X(MERGE, "merge", "merging partial results")                                                                       \
+    X(COMBINE, "combine", "bringing head outputs together in the head group")                                          \
+    X(IMBALANCE_WAIT, "imbalance-wait", "from this rank's end to the end of the last rank; outside total")
+
+typedef enum attn_phase {
+#define ATTN_PHASE_ENUM(name, text, meaning) ATTN_PHASE_##name,
+    ATTN_PHASE_LIST(ATTN_PHASE_ENUM)
+#undef ATTN_PHASE_ENUM
+        ATTN_PHASE_COUNT
+} attn_phase;
+
+ATTN_API const char *attn_phase_name(attn_phase phase);
+ATTN_API const char *attn_phase_meaning(attn_phase phase);
+
+/* Monotonic local clock in seconds. Stamps of two processes do not compare. */
+ATTN_API double attn_clock(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,85 @@
+/* A plan: everything that is chosen before anything runs, on which all ranks agree. No MPI.
+ *
+ * A choice left open (auto) is made by a fixed rule: Ph = gcd(P, Hkv) and Ps = P / Ph, except that the exchange `none`
+ * means 1 x P and any other named exchange P x 1; the exchange is `none` when Ps is 1 and `allgather` otherwise; the
+ * layout is zigzag when causal and contiguous otherwise; the kernel is the best available.
+ */
+#ifndef ATTN_PLAN_H
+#define ATTN_PLAN_H
+
+#include <attn/kernel.h>
+#include <attn/partition.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Rows of the tables of exchanges (how a sequence group shares K and V) and of combines (how the head outputs come
+ * together in the head group). Constant, static storage; find returns NULL when there is none of that name. */
+typedef struct attn_exchange attn_exchange;
+typedef struct attn_combine attn_combine;
+
+ATTN_API size_t attn_exchange_count(void);
+ATTN_API const attn_exchange *attn_exchange_at(size_t index);
+ATTN_API const attn_exchange *attn_exchange_find(const char *name);
+ATTN_API const char *attn_exchange_name(const attn_exchange *exchange);
+ATTN_API const char *attn_exchange_summary(const attn_exchange *exchange);
+
+ATTN_API size_t attn_combine_count(void);
+ATTN_API const attn_combine *attn_combine_at(size_t index);
+ATTN_API const attn_combine *attn_combine_find(const char *name);
+ATTN_API const char *attn_combine_name(const attn_combine *combine);
+ATTN_API const char *attn_combine_summary(const attn_combine *combine);
+
+/* What the caller fixes; zero and NULL mean auto (combine: allgather). */
+typedef struct attn_plan_options {
+    attn_grid grid;                /* {0, 0}: auto */
+    const attn_exchange *exchange; /* NULL: auto */
+    const attn_layout *layout;     /* NULL: auto */
+    const attn_combine *combine;   /* NULL: allgather */
+    const attn_kernel *kernel;     /* NULL: auto */
+    int threads;                   /* OpenMP threads of each rank; 0: 1 */
+} attn_plan_options;
+
+/* All choices made; a plain value. The problem's arrays (kv_len, slopes, ...) are borrowed from the caller. */
+typedef struct attn_plan {
+    attn_problem problem;
+    int ranks;
+    attn_grid grid;
+    const attn_exchange *exchange;
+    const attn_layout *layout;
+    const attn_combine *combine;
+    const attn_kernel *kernel;
+    int threads;
+} attn_plan;
+
+/* Makes the choices and checks them.
+ *   ranks  number of ranks, >= 1
+ *   out    out, unchanged on failure
+ * ATTN_ARGUMENT for a problem that is not valid; ATTN_UNSUPPORTED, with the reason, for a combination that cannot run
+ * (grid that is not Ps * Ph = ranks, exchange that does not apply, kernel that this CPU lacks). */
+ATTN_API attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_plan_options *options,
+                                    attn_plan *out, attn_error *error);
+
+/* What a plan will cost one rank in one forward pass. Bytes are nominal: what the rank must hand to others, without
+ * itself. */
+typedef struct attn_prediction {
+    double exchange_bytes; /* sent for K and V */
+    double combine_bytes;  /* sent for o and lse */
+    double messages;       /* nominal messages: one for each other rank that a part goes to */
+    double input_bytes;    /* memory of q, k, v */
+    double output_bytes;   /* memory of o and lse, combined */
+    double extra_bytes;    /* memory of exchange and combine buffers, without the kernel's scratch */
+    double pairs;          /* visible pairs times heads */
+} attn_prediction;
+
+/* Predicts for any rank of the plan. ATTN_MEMORY. */
+ATTN_API attn_status attn_plan_predict(const attn_plan *plan, int rank, attn_prediction *out, attn_error *error);
+
+/* The largest value of each field over all ranks. */
+ATTN_API attn_status attn_plan_predict_max(const attn_plan *plan, attn_prediction *out, attn_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,53 @@
+/* One attention problem: shape, element type, mask and score.
+ *
+ *   s(i,j) = cap(scale * q_i . k_j) - slope_h * |i' - j|,   cap(x) = softcap * tanh(x / softcap), or x when softcap is 0
+ *   p(i,j) = exp(s(i,j)) / (sum over visible j of exp(s(i,j)) + exp(sink_h))
+ *   o_i    = sum over visible j of p(i,j) v_j,              lse_i  = log of that denominator
+ *
+ * Sources: scaled dot-product attention, Vaswani et al. 2017, eq. 1; ALiBi, Press et al. 2022, section 3; soft-capping,
+ * Gemma 2 report 2024, section 2; sinks as a term of the denominator, gpt-oss model card 2025, section 2.
+ */
+#ifndef ATTN_PROBLEM_H
+#define ATTN_PROBLEM_H
+
+#include <attn/dtype.h>
+#include <attn/mask.h>
+#include <attn/shape.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct attn_score {
+    double scale;               /* factor on q . k; attn_scale_default(D) unless set */
+    double softcap;             /* 0: off */
+    const double *alibi_slopes; /* [Hq] or NULL; borrowed */
+    const double *sinks;        /* [Hq] or NULL; borrowed */
+} attn_score;
+
+typedef struct attn_problem {
+    attn_shape shape;
+    attn_dtype dtype; /* of q, k, v and o; sums and lse are kept in attn_dtype_accumulator(dtype) */
+    attn_mask mask;
+    attn_score score;
+} attn_problem;
+
+/* 1 / sqrt(D). */
+ATTN_API double attn_scale_default(int64_t head_dim);
+
+/* The slopes of the ALiBi paper for a number of heads: 2^(-8 h / H), h = 1..H, when H is a power of two, otherwise the
+ * slopes of the next lower power of two followed by every second slope of the next higher one (the authors' code).
+ *   slopes out, [heads] */
+ATTN_API void attn_alibi_slopes(int64_t heads, double *slopes);
+
+/* Checks shape, mask and score (finite scale, slopes and sinks; softcap >= 0). ATTN_ARGUMENT otherwise. */
+ATTN_API attn_status attn_problem_check(const attn_problem *problem, attn_error *error);
+
+/* Floating point operations of the forward pass: 2 (D + Dv) for each visible pair and query head. Exponentials are not
+ * counted. A double, because a large problem passes 2^63. */
+ATTN_API double attn_flops_forward(const attn_problem *problem);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

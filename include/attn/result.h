@@ -1,0 +1,101 @@
+/* Result files (HDF5, schema "attn-results" version 1): written by one process, outside timed regions, published whole.
+ * The format is described in docs/formats.md. No function here is collective: rank 0 writes, any process reads.
+ *
+ * While a sweep runs, each finished case is a small file of its own in FILE.h5.parts/ (written under a name ending in
+ * .tmp, fsync, rename, fsync of the folder). attn_result_writer_close joins them into FILE.h5 in the same way and removes
+ * the folder. Whatever is killed, finished cases stay readable.
+ */
+#ifndef ATTN_RESULT_H
+#define ATTN_RESULT_H
+
+#include <attn/attributes.h>
+#include <attn/phase.h>
+
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* X(NAME, text) */
+#define ATTN_CASE_STATUS_LIST(X)                                                                                       \
+    X(VALID, "valid")                                                                                                  \
+    X(INVALID, "invalid")                                                                                              \
+    X(SKIPPED, "skipped")                                                                                              \
+    X(INTERRUPTED, "interrupted")
+
+typedef enum attn_case_status {
+#define ATTN_CASE_ENUM(name, text) ATTN_CASE_##name,
+    ATTN_CASE_STATUS_LIST(ATTN_CASE_ENUM)
+#undef ATTN_CASE_ENUM
+        ATTN_CASE_STATUS_COUNT
+} attn_case_status;
+
+ATTN_API const char *attn_case_status_name(attn_case_status status);
+
+/* One case: a point of a sweep with what was measured. */
+typedef struct attn_result {
+    char id[ATTN_ID_SIZE];     /* attn_attributes_id of factors */
+    char launch_id[64];        /* the launch that measured it */
+    attn_case_status status;
+    attn_attributes *factors;  /* what was varied or fixed: batch, heads, ..., ranks, threads, seed */
+    attn_attributes *outcomes; /* what came out: reason, flops, bytes, memory, max_error, tolerance, converged, ... */
+    int64_t reps, ranks, phases;
+    double *samples; /* [reps][ranks][phases] in s, phase 0 = total; NULL when reps is 0 */
+} attn_result;
+
+/* Makes an empty result (lists created, no samples). Destroy frees everything and takes NULL. */
+ATTN_API attn_status attn_result_create(attn_result **out, attn_error *error);
+ATTN_API void attn_result_destroy(attn_result *result);
+
+/* Maximum over ranks of total for each repetition.
+ *   out  out, [reps] */
+ATTN_API void attn_result_slowest(const attn_result *result, double *out);
+
+typedef struct attn_result_writer attn_result_writer;
+
+/* Opens FILE.h5 for writing: takes its lock, makes FILE.h5.parts/.
+ *   path         in, ends in .h5 (any name is taken)
+ *   resume       continue from existing parts; starts fresh when there is nothing
+ *   launch_id    in, unique to this launch
+ *   environment  in, provenance of this launch, stored as environment/LAUNCH_ID
+ * ATTN_ARGUMENT when the file or its parts exist and resume is false, or when another process holds the lock; ATTN_FILE
+ * when it cannot be written. */
+ATTN_API attn_status attn_result_writer_open(const char *path, bool resume, const char *launch_id,
+                                             const attn_attributes *environment, attn_result_writer **out,
+                                             attn_error *error);
+
+/* Whether a case of that id was finished (valid or skipped) by an earlier launch. */
+ATTN_API bool attn_result_writer_has(const attn_result_writer *writer, const char *id);
+
+/* Publishes one finished case durably. The file that holds it is named in part_path[size] when that is not NULL. */
+ATTN_API attn_status attn_result_writer_put(attn_result_writer *writer, const attn_result *result, char *part_path,
+                                            size_t size, attn_error *error);
+
+/* Ends writing. join: makes FILE.h5 from all parts and removes them; otherwise the parts stay for a later --resume.
+ * Releases the lock and the writer in any case; takes NULL. */
+ATTN_API attn_status attn_result_writer_close(attn_result_writer *writer, bool join, attn_error *error);
+
+/* Results read together: cases of one or many files, with the provenance of their launches. */
+typedef struct attn_results {
+    attn_result **cases; /* [count], in file order */
+    size_t count;
+    attn_attributes **environments; /* [environment_count]; attribute "launch_id" names the launch */
+    size_t environment_count;
+} attn_results;
+
+/* Reads result files, folders of them, and *.h5.parts folders. A case that stands more than once (same id and launch) is
+ * taken once.
+ *   out  out, destroyed by the caller; NULL on failure
+ * ATTN_INPUT, naming the file. */
+ATTN_API attn_status attn_results_read(const char *const *paths, size_t count, attn_results **out, attn_error *error);
+ATTN_API void attn_results_destroy(attn_results *results);
+
+/* What is known of this process's machine and build without a communicator: host name, CPU, caches, kernel version, memory,
+ * load, compiler and flags, commit, library versions, OMP_*, OMPI_* and SLURM_* variables, date. */
+ATTN_API attn_status attn_environment_collect(attn_attributes *environment, attn_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,5 +1,5 @@
-/* An ordered list of named values (integer, real or text): the factors and results of a case, the provenance of a launch.
- * One small generic container keeps result files, tables, CSV and JSON free of per-field code. */
+/* An ordered list of named values (integer, real or text): the factors and results of a case, the provenance of a
+ * launch. One small generic container keeps result files, tables, CSV and JSON free of per-field code. */
 #ifndef ATTN_ATTRIBUTES_H
 #define ATTN_ATTRIBUTES_H
 

@@ -53,8 +53,9 @@ typedef struct attn_row {
 
 /* Outcome of a check against the float64 reference. */
 typedef struct attn_check {
-    int64_t rows;     /* rows compared, each [Dv] of o and one lse */
-    double max_error; /* largest |got - want| / (1 + |want|) over o and lse; +inf when a value is NaN on one side only */
+    int64_t rows; /* rows compared, each [Dv] of o and one lse */
+    double
+        max_error; /* largest |got - want| / (1 + |want|) over o and lse; +inf when a value is NaN on one side only */
     double max_score; /* largest |s(i,j)| over the visible pairs of those rows */
     double tolerance; /* epsilons * eps * max(1, max_score) */
     attn_row worst;   /* where max_error stands */
@@ -69,10 +70,8 @@ typedef struct attn_check {
 ATTN_API attn_status attn_dist_check(attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *rows,
                                      int64_t count, double eps, attn_check *out, attn_error *error);
 
-/* Rows for a check: count rows spread by seed over all (b, h, i), the first and last row of the sequence among them; all
- * rows when there are at most count.
- *   rows   out, to be freed with free()
- *   made   out, how many */
+/* Rows for a check: count rows spread by seed over all (b, h, i), the first and last row of the sequence among them;
+ * all rows when there are at most count. rows   out, to be freed with free() made   out, how many */
 ATTN_API attn_status attn_sample_rows(const attn_shape *shape, int64_t count, uint64_t seed, attn_row **rows,
                                       int64_t *made, attn_error *error);
 

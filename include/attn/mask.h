@@ -1,8 +1,8 @@
 /* Which keys a query row sees.
  *
- * Every mask here is an interval: row i of batch b sees the keys [lo(b,i), hi(b,i)). Causal, sliding window, key padding
- * and packed documents are intersections of intervals, and both ends never decrease with i. From that one function
- * follow tile skipping, exact pair and FLOP counts, and which keys a rank needs at all.
+ * Every mask here is an interval: row i of batch b sees the keys [lo(b,i), hi(b,i)). Causal, sliding window, key
+ * padding and packed documents are intersections of intervals, and both ends never decrease with i. From that one
+ * function follow tile skipping, exact pair and FLOP counts, and which keys a rank needs at all.
  *
  * With i' = i + Skv - Sq (the diagonal is aligned to the bottom right corner):
  *   causal     j <= i'
@@ -41,8 +41,8 @@ typedef struct attn_interval {
     int64_t lo, hi;
 } attn_interval;
 
-/* Checks the settings against the shape: windows >= -1, 0 <= kv_len[b] <= Skv, cu_seqlens from 0 to S without a decrease,
- * documents only with Sq = Skv. ATTN_ARGUMENT with name, position and value otherwise. */
+/* Checks the settings against the shape: windows >= -1, 0 <= kv_len[b] <= Skv, cu_seqlens from 0 to S without a
+ * decrease, documents only with Sq = Skv. ATTN_ARGUMENT with name, position and value otherwise. */
 ATTN_API attn_status attn_mask_check(const attn_mask *mask, const attn_shape *shape, attn_error *error);
 
 /* The keys visible to query row i of batch b, 0 <= lo <= hi <= Skv. Both ends are non-decreasing in i.

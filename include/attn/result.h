@@ -2,8 +2,8 @@
  * The format is described in docs/formats.md. No function here is collective: rank 0 writes, any process reads.
  *
  * While a sweep runs, each finished case is a small file of its own in FILE.h5.parts/ (written under a name ending in
- * .tmp, fsync, rename, fsync of the folder). attn_result_writer_close joins them into FILE.h5 in the same way and removes
- * the folder. Whatever is killed, finished cases stay readable.
+ * .tmp, fsync, rename, fsync of the folder). attn_result_writer_close joins them into FILE.h5 in the same way and
+ * removes the folder. Whatever is killed, finished cases stay readable.
  */
 #ifndef ATTN_RESULT_H
 #define ATTN_RESULT_H
@@ -35,8 +35,8 @@ ATTN_API const char *attn_case_status_name(attn_case_status status);
 
 /* One case: a point of a sweep with what was measured. */
 typedef struct attn_result {
-    char id[ATTN_ID_SIZE];     /* attn_attributes_id of factors */
-    char launch_id[64];        /* the launch that measured it */
+    char id[ATTN_ID_SIZE]; /* attn_attributes_id of factors */
+    char launch_id[64];    /* the launch that measured it */
     attn_case_status status;
     attn_attributes *factors;  /* what was varied or fixed: batch, heads, ..., ranks, threads, seed */
     attn_attributes *outcomes; /* what came out: reason, flops, bytes, memory, max_error, tolerance, converged, ... */
@@ -84,15 +84,13 @@ typedef struct attn_results {
     size_t environment_count;
 } attn_results;
 
-/* Reads result files, folders of them, and *.h5.parts folders. A case that stands more than once (same id and launch) is
- * taken once.
- *   out  out, destroyed by the caller; NULL on failure
- * ATTN_INPUT, naming the file. */
+/* Reads result files, folders of them, and *.h5.parts folders. A case that stands more than once (same id and launch)
+ * is taken once. out  out, destroyed by the caller; NULL on failure ATTN_INPUT, naming the file. */
 ATTN_API attn_status attn_results_read(const char *const *paths, size_t count, attn_results **out, attn_error *error);
 ATTN_API void attn_results_destroy(attn_results *results);
 
-/* What is known of this process's machine and build without a communicator: host name, CPU, caches, kernel version, memory,
- * load, compiler and flags, commit, library versions, OMP_*, OMPI_* and SLURM_* variables, date. */
+/* What is known of this process's machine and build without a communicator: host name, CPU, caches, kernel version,
+ * memory, load, compiler and flags, commit, library versions, OMP_*, OMPI_* and SLURM_* variables, date. */
 ATTN_API attn_status attn_environment_collect(attn_attributes *environment, attn_error *error);
 
 #ifdef __cplusplus

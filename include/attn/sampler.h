@@ -13,11 +13,11 @@ extern "C" {
 #endif
 
 typedef struct attn_sampler_options {
-    int64_t warmup;            /* repetitions before the first that counts, not timed; >= 0 */
+    int64_t warmup;             /* repetitions before the first that counts, not timed; >= 0 */
     int64_t min_reps, max_reps; /* 1 <= min_reps <= max_reps */
-    double max_time;           /* s, budget of the timed part; at least min_reps are made */
-    double ci;                 /* coverage of the interval, 0 < ci < 1 */
-    double rel_err;            /* half width of the interval over the median at which to stop, > 0 */
+    double max_time;            /* s, budget of the timed part; at least min_reps are made */
+    double ci;                  /* coverage of the interval, 0 < ci < 1 */
+    double rel_err;             /* half width of the interval over the median at which to stop, > 0 */
 } attn_sampler_options;
 
 /* min_reps 5, max_reps 1000, max_time 10 s, ci 0.95, rel_err 0.02, warmup 1. */

@@ -20,7 +20,8 @@ typedef struct attn_median {
     size_t count;
     double median;
     double lo, hi;   /* the interval, two order statistics */
-    double coverage; /* probability that [lo, hi] covers the true median: 1 - 2 P(Bin(n, 1/2) < k), for independent samples */
+    double coverage; /* probability that [lo, hi] covers the true median: 1 - 2 P(Bin(n, 1/2) < k), for independent
+                        samples */
     bool reached;    /* coverage >= the wanted level; with few samples [min, max] covers less */
 } attn_median;
 

@@ -13,10 +13,10 @@ extern "C" {
 /* Marks what the shared library exports. */
 #if defined(__GNUC__)
 #define ATTN_API __attribute__((visibility("default")))
-#define ATTN_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define ATTN_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
 #define ATTN_API
-#define ATTN_PRINTF(format, first)
+#define ATTN_PRINTF(text, first)
 #endif
 
 /* X(name, words): the one list of statuses. */

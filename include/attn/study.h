@@ -24,30 +24,30 @@ ATTN_API attn_status attn_table_cell(attn_table *table, const char *format, ...)
 ATTN_API attn_status attn_table_end_row(attn_table *table);
 ATTN_API attn_status attn_table_print(const attn_table *table, attn_table_format format, FILE *stream);
 
-/* The table of `run`: one row a case (case, ranks, threads, median ms with interval, GFLOP/s, max error, VALID). What is
- * the same in all cases is said once above the table instead of in every row. */
+/* The table of `run`: one row a case (case, ranks, threads, median ms with interval, GFLOP/s, max error, VALID). What
+ * is the same in all cases is said once above the table instead of in every row. */
 ATTN_API attn_status attn_study_print_cases(const attn_results *results, attn_table_format format, FILE *stream,
                                             attn_error *error);
 
 /* One line for a case just finished, in the columns of the table of `run`. */
 ATTN_API void attn_study_print_case_line(const attn_result *result, FILE *stream);
 
-/* Scaling table: cases that differ in ranks (and what follows from it: grid, threads) alone form a series; time, speed-up
- * and efficiency, each against the series' stated baseline, its case of fewest ranks. A series without a valid
+/* Scaling table: cases that differ in ranks (and what follows from it: grid, threads) alone form a series; time,
+ * speed-up and efficiency, each against the series' stated baseline, its case of fewest ranks. A series without a valid
  * baseline shows times only, and says so. */
 ATTN_API attn_status attn_study_print_scaling(const attn_results *results, attn_table_format format, FILE *stream,
                                               attn_error *error);
 
-/* Draws the scaling of all series with intervals and the ideal line; gnuplot does the drawing. The type follows from the
- * name: .png, .svg or .pdf.
- * ATTN_UNSUPPORTED when gnuplot is missing or nothing can be drawn, ATTN_FILE when the file cannot be written. */
+/* Draws the scaling of all series with intervals and the ideal line; gnuplot does the drawing. The type follows from
+ * the name: .png, .svg or .pdf. ATTN_UNSUPPORTED when gnuplot is missing or nothing can be drawn, ATTN_FILE when the
+ * file cannot be written. */
 ATTN_API attn_status attn_study_plot_scaling(const attn_results *results, const char *path, attn_error *error);
 
 /* All cases as CSV, one row a case: every factor, every outcome, median and interval. */
 ATTN_API attn_status attn_study_write_csv(const attn_results *results, FILE *stream, attn_error *error);
 
-/* google-benchmark's JSON: one entry an iteration (run_type "iteration"), then aggregates (median, mean, stddev; run_type
- * "aggregate"). Its compare.py reads two of them. */
+/* google-benchmark's JSON: one entry an iteration (run_type "iteration"), then aggregates (median, mean, stddev;
+ * run_type "aggregate"). Its compare.py reads two of them. */
 ATTN_API attn_status attn_study_write_json(const attn_results *results, FILE *stream, attn_error *error);
 
 #ifdef __cplusplus

@@ -55,6 +55,7 @@ typedef struct attn_cores {
     int sharing;       /* ranks of comm on this node whose binding overlaps this one's, itself included */
     int node_ranks;    /* ranks of comm on this node */
     int nodes;         /* nodes of comm */
+    int available;     /* cores of all ranks of comm together */
     int threads;       /* max(1, allowed / sharing): the default number of threads */
     char binding[128]; /* the binding as a list of logical CPUs: "0-3" */
 } attn_cores;

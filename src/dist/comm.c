@@ -1,0 +1,193 @@
+#include <attn/comm.h>
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+attn_status attn_comm_check(int code, const char *call, attn_error *error)
+{
+    char text[MPI_MAX_ERROR_STRING] = "unknown error";
+    int length;
+
+    if (code == MPI_SUCCESS)
+        return ATTN_OK;
+    MPI_Error_string(code, text, &length);
+    return attn_error_set(error, ATTN_MPI, "%s failed: %s", call, text);
+}
+
+int attn_comm_rank(MPI_Comm comm)
+{
+    int rank = 0;
+
+    MPI_Comm_rank(comm, &rank);
+    return rank;
+}
+
+int attn_comm_size(MPI_Comm comm)
+{
+    int size = 1;
+
+    MPI_Comm_size(comm, &size);
+    return size;
+}
+
+/* One reduction decides whether anybody failed; only then is the message sent. */
+attn_status attn_comm_agree(MPI_Comm comm, attn_status local, attn_error *error)
+{
+    struct {
+        int status;
+        char message[ATTN_MESSAGE_MAX];
+    } packet = {ATTN_OK, ""};
+    int rank = attn_comm_rank(comm), size = attn_comm_size(comm);
+    int mine = local == ATTN_OK ? size : rank, first = size;
+    attn_status status;
+
+    status = attn_comm_check(MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, comm), "MPI_Allreduce", error);
+    if (status != ATTN_OK || first == size)
+        return status;
+    if (rank == first) {
+        packet.status = (int)local;
+        if (error != NULL)
+            memcpy(packet.message, error->message, sizeof packet.message);
+    }
+    status = attn_comm_check(MPI_Bcast(&packet, (int)sizeof packet, MPI_BYTE, first, comm), "MPI_Bcast", error);
+    if (status != ATTN_OK)
+        return status;
+    return attn_error_set(error, (attn_status)packet.status, "%s", packet.message);
+}
+
+attn_status attn_comm_barrier(MPI_Comm comm, attn_error *error)
+{
+    return attn_comm_check(MPI_Barrier(comm), "MPI_Barrier", error);
+}
+
+static attn_status reduce(MPI_Comm comm, double *values, int count, MPI_Op op, attn_error *error)
+{
+    return attn_comm_check(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, op, comm), "MPI_Allreduce", error);
+}
+
+attn_status attn_comm_max(MPI_Comm comm, double *values, int count, attn_error *error)
+{
+    return reduce(comm, values, count, MPI_MAX, error);
+}
+
+attn_status attn_comm_min(MPI_Comm comm, double *values, int count, attn_error *error)
+{
+    return reduce(comm, values, count, MPI_MIN, error);
+}
+
+attn_status attn_comm_broadcast(MPI_Comm comm, int root, void *bytes, size_t count, attn_error *error)
+{
+    const size_t piece = (size_t)1 << 30;
+    attn_status status = ATTN_OK;
+
+    for (size_t done = 0; done < count && status == ATTN_OK; done += piece) {
+        const size_t now = count - done < piece ? count - done : piece;
+
+        status = attn_comm_check(MPI_Bcast((char *)bytes + done, (int)now, MPI_BYTE, root, comm), "MPI_Bcast", error);
+    }
+    return status;
+}
+
+/* Samples can pass 2^31 doubles only with absurd repetition counts; pieces keep the counts of one call in int. */
+attn_status attn_comm_gather(MPI_Comm comm, const double *values, int64_t count, double *all, attn_error *error)
+{
+    enum { TAG = 1 };
+    const int64_t piece = (int64_t)1 << 27;
+    const int rank = attn_comm_rank(comm), size = attn_comm_size(comm);
+    attn_status status = ATTN_OK;
+
+    if (rank == 0 && count > 0)
+        memcpy(all, values, (size_t)count * sizeof *all);
+    for (int64_t done = 0; done < count && status == ATTN_OK; done += piece) {
+        const int now = (int)(count - done < piece ? count - done : piece);
+
+        if (rank != 0)
+            status = attn_comm_check(MPI_Send(values + done, now, MPI_DOUBLE, 0, TAG, comm), "MPI_Send", error);
+        for (int from = 1; rank == 0 && from < size && status == ATTN_OK; from++)
+            status = attn_comm_check(
+                MPI_Recv(all + from * count + done, now, MPI_DOUBLE, from, TAG, comm, MPI_STATUS_IGNORE), "MPI_Recv",
+                error);
+    }
+    return status;
+}
+
+attn_status attn_comm_gather_text(MPI_Comm comm, const char *text, char **out, attn_error *error)
+{
+    const int rank = attn_comm_rank(comm), size = attn_comm_size(comm);
+    const int length = (int)strlen(text) + 1; /* the zero becomes the newline between two texts */
+    int *lengths = NULL, *places = NULL, total = 0;
+    attn_status status = ATTN_OK;
+
+    *out = NULL;
+    if (rank == 0) {
+        lengths = calloc((size_t)size, sizeof *lengths);
+        places = calloc((size_t)size, sizeof *places);
+        if (lengths == NULL || places == NULL)
+            status = attn_error_set(error, ATTN_MEMORY, "no memory for the texts of %d ranks", size);
+    }
+    status = attn_comm_agree(comm, status, error);
+    if (status != ATTN_OK)
+        goto cleanup;
+    status = attn_comm_check(MPI_Gather(&length, 1, MPI_INT, lengths, 1, MPI_INT, 0, comm), "MPI_Gather", error);
+    if (status == ATTN_OK && rank == 0) {
+        for (int r = 0; r < size; r++) {
+            places[r] = total;
+            total += lengths[r];
+        }
+        *out = malloc((size_t)total);
+        if (*out == NULL)
+            status = attn_error_set(error, ATTN_MEMORY, "no memory for %d bytes of text", total);
+    }
+    status = attn_comm_agree(comm, status, error);
+    if (status == ATTN_OK)
+        status = attn_comm_check(MPI_Gatherv(text, length, MPI_CHAR, *out, lengths, places, MPI_CHAR, 0, comm),
+                                 "MPI_Gatherv", error);
+    if (status == ATTN_OK && rank == 0)
+        for (int r = 0; r + 1 < size; r++)
+            (*out)[places[r] + lengths[r] - 1] = '\n';
+cleanup:
+    if (status != ATTN_OK) {
+        free(*out);
+        *out = NULL;
+    }
+    free(lengths);
+    free(places);
+    return status;
+}
+
+attn_status attn_comm_first(MPI_Comm comm, int ranks, MPI_Comm *out, attn_error *error)
+{
+    const int rank = attn_comm_rank(comm);
+    attn_status status;
+
+    *out = MPI_COMM_NULL;
+    status =
+        attn_comm_check(MPI_Comm_split(comm, rank < ranks ? 0 : MPI_UNDEFINED, rank, out), "MPI_Comm_split", error);
+    if (status == ATTN_OK && *out != MPI_COMM_NULL)
+        MPI_Comm_set_errhandler(*out, MPI_ERRORS_RETURN);
+    return status;
+}
+
+void attn_comm_free(MPI_Comm *comm)
+{
+    if (*comm != MPI_COMM_NULL)
+        MPI_Comm_free(comm);
+}
+
+attn_status attn_comm_sleep_barrier(MPI_Comm comm, attn_error *error)
+{
+    const struct timespec millisecond = {0, 1000000};
+    MPI_Request request;
+    int done = 0;
+    attn_status status = attn_comm_check(MPI_Ibarrier(comm, &request), "MPI_Ibarrier", error);
+
+    while (status == ATTN_OK) {
+        status = attn_comm_check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Test", error);
+        if (done)
+            break;
+        nanosleep(&millisecond, NULL);
+    }
+    return status;
+}

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Checks the shell scripts with shellcheck. Exit 77 (skipped) without it.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if ! command -v shellcheck >/dev/null; then
+    echo "skipped: needs shellcheck"
+    exit 77
+fi
+find jobs tests .ci -type f \( -name '*.sh' -o -name '*.sbatch' -o -path .ci/run \) -print0 | xargs -0 shellcheck -x

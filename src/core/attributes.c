@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +136,20 @@ const char *attn_attributes_text(const attn_attributes *attributes, const char *
     return a != NULL && a->kind == ATTN_VALUE_TEXT ? a->text : fallback;
 }
 
+/* The fewest of 15 to 17 digits that give the same number back; one spelling of NaN, whatever its sign. */
+static void format_real(double value, char *text, size_t size)
+{
+    if (isnan(value)) {
+        snprintf(text, size, "nan");
+        return;
+    }
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, size, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+}
+
 void attn_attribute_format(const attn_attribute *attribute, char *buffer, size_t size)
 {
     char real[32];
@@ -144,11 +159,7 @@ void attn_attribute_format(const attn_attribute *attribute, char *buffer, size_t
         snprintf(buffer, size, "%" PRId64, attribute->integer);
         break;
     case ATTN_VALUE_REAL:
-        for (int digits = 15; digits <= 17; digits++) {
-            snprintf(real, sizeof real, "%.*g", digits, attribute->real);
-            if (strtod(real, NULL) == attribute->real)
-                break;
-        }
+        format_real(attribute->real, real, sizeof real);
         snprintf(buffer, size, "%s", real);
         break;
     case ATTN_VALUE_TEXT:

@@ -29,7 +29,7 @@ attn_status attn_shape_check(const attn_shape *shape, attn_error *error)
         {"kv-seq", shape->kv_seq},         {"head-dim", shape->head_dim},
         {"v-head-dim", shape->v_head_dim},
     };
-    attn_status status = ATTN_OK;
+    attn_status status;
 
     for (size_t i = 0; i < sizeof extents / sizeof extents[0]; i++)
         if (extents[i].value <= 0)
@@ -40,8 +40,7 @@ attn_status attn_shape_check(const attn_shape *shape, attn_error *error)
                               "heads %" PRId64 " is not a multiple of kv-heads %" PRId64
                               "; use a number of kv-heads that divides heads",
                               shape->heads, shape->kv_heads);
-    if (status == ATTN_OK)
-        status = check_bytes("q", shape->batch, shape->heads, shape->seq, shape->head_dim, error);
+    status = check_bytes("q", shape->batch, shape->heads, shape->seq, shape->head_dim, error);
     if (status == ATTN_OK)
         status = check_bytes("k", shape->batch, shape->kv_heads, shape->kv_seq, shape->head_dim, error);
     if (status == ATTN_OK)

@@ -1,8 +1,161 @@
-/* attnbench: the driver. */
-#include <stdio.h>
+/* attnbench: the driver. The only file that speaks MPI itself and the only place that ends the program. A subcommand is
+ * one file cmd_NAME.c and one row of the table here. */
+#include "bench.h"
+#include "message.h"
+#include "suggest.h"
 
-int main(void)
+#include <attn/version.h>
+
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct subcommand {
+    const char *name;
+    const char *summary;
+    subcommand_run *run;
+} subcommand;
+
+static const subcommand subcommands[] = {
+    {"run", "time cases over ranks, shapes and algorithms; every result is validated", cmd_run},
+    {"generate", "write an input file of random q, k and v", cmd_generate},
+    {"verify", "check input files against what they expect, or a float64 computation", cmd_verify},
+    {"report", "tables, pictures and exports of result files", cmd_report},
+    {"list", "what this build and this machine offer", cmd_list},
+};
+
+#define SUBCOMMAND_COUNT (sizeof subcommands / sizeof subcommands[0])
+
+enum { EXIT_GOOD = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 3, EXIT_SYSTEM = 4 };
+
+static const int exit_codes[ATTN_STATUS_COUNT] = {
+    [ATTN_OK] = EXIT_GOOD,           [ATTN_ARGUMENT] = EXIT_USAGE,          [ATTN_INPUT] = EXIT_USAGE,
+    [ATTN_UNSUPPORTED] = EXIT_USAGE, [ATTN_MEMORY] = EXIT_SYSTEM,           [ATTN_FILE] = EXIT_SYSTEM,
+    [ATTN_MPI] = EXIT_SYSTEM,        [ATTN_INTERRUPTED] = EXIT_INTERRUPTED,
+};
+
+static void print_help(void)
 {
-    puts("attnbench");
-    return 0;
+    printf("usage: attnbench SUBCOMMAND [OPTION...]\n\n"
+           "Measures attention, the core operation of large language models, distributed over MPI ranks.\n"
+           "Start it under mpirun or srun for several ranks; alone it is one rank.\n\nSubcommands\n");
+    for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
+        printf("  %-10s%s\n", subcommands[i].name, subcommands[i].summary);
+    printf("\nattnbench SUBCOMMAND --help tells the options of each; attnbench --version the version.\n\n"
+           "Exit status\n"
+           "  0  all good                         3  interrupted; finished cases are kept\n"
+           "  1  a result is wrong                4  the system failed: MPI, memory or disk\n"
+           "  2  bad usage or bad input, nothing could run, or the output cannot be opened\n\n"
+           "Examples\n"
+           "  mpirun -n 4 attnbench run --seq 1k:16k:x2 --causal\n"
+           "  attnbench generate --seq 4k --output input.h5\n"
+           "  mpirun -n 4 attnbench verify input.h5\n");
+}
+
+/* "run, generate, ..." */
+static void accepted_names(char *text, size_t size)
+{
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < SUBCOMMAND_COUNT && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i > 0 ? ", " : "", subcommands[i].name);
+}
+
+static attn_status unknown_subcommand(const char *name, attn_error *error)
+{
+    suggestion best = {name, NULL, 0};
+    char accepted[256], meant[64] = "";
+
+    for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
+        suggest_offer(&best, subcommands[i].name);
+    if (best.nearest != NULL)
+        snprintf(meant, sizeof meant, "did you mean \"%s\"? ", best.nearest);
+    accepted_names(accepted, sizeof accepted);
+    return attn_error_set(error, ATTN_ARGUMENT, "unknown subcommand \"%s\"; %saccepted: %s", name, meant, accepted);
+}
+
+static attn_status dispatch(const bench *launch, int argc, char **argv, bool *wrong, attn_error *error)
+{
+    char accepted[256];
+
+    if (argc < 2) {
+        accepted_names(accepted, sizeof accepted);
+        return attn_error_set(error, ATTN_ARGUMENT, "a subcommand is needed: %s; see attnbench --help", accepted);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        if (launch->rank == 0)
+            print_help();
+        return ATTN_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        if (launch->rank == 0)
+            printf("attnbench %s\n", ATTN_VERSION);
+        return ATTN_OK;
+    }
+    for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
+        if (strcmp(argv[1], subcommands[i].name) == 0)
+            return subcommands[i].run(launch, argc - 1, (const char **)(argv + 1), wrong, error);
+    return unknown_subcommand(argv[1], error);
+}
+
+/* The arguments joined by blanks; NULL without memory. */
+static char *join_arguments(int argc, char **argv)
+{
+    size_t size = 1, used = 0;
+    char *line;
+
+    for (int i = 0; i < argc; i++)
+        size += strlen(argv[i]) + 1;
+    line = malloc(size);
+    if (line == NULL)
+        return NULL;
+    line[0] = '\0';
+    for (int i = 0; i < argc; i++)
+        used += (size_t)snprintf(line + used, size - used, "%s%s", i > 0 ? " " : "", argv[i]);
+    return line;
+}
+
+static attn_status run(const bench *launch, int argc, char **argv, bool *wrong, attn_error *error)
+{
+    attn_status status = launch->command_line == NULL
+                             ? attn_error_set(error, ATTN_MEMORY, "no memory for the command line")
+                             : dispatch(launch, argc, argv, wrong, error);
+
+    if (status == ATTN_OK && (fflush(stdout) != 0 || ferror(stdout)))
+        status = attn_error_set(error, ATTN_FILE, "standard output cannot be written");
+    if (status != ATTN_OK && error->message[0] == '\0')
+        attn_error_set(error, status, "%s", attn_status_words(status));
+    return status == ATTN_MPI ? status : attn_comm_agree(launch->comm, status, error);
+}
+
+int main(int argc, char **argv)
+{
+    attn_error error = ATTN_ERROR_INIT;
+    attn_status status;
+    bool wrong = false;
+    char *line = join_arguments(argc, argv);
+    bench launch = {.command_line = line};
+    int provided;
+
+    if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
+        fprintf(stderr, "attnbench: MPI cannot be initialised\n");
+        free(line);
+        return EXIT_SYSTEM;
+    }
+    launch.comm = MPI_COMM_WORLD;
+    launch.rank = attn_comm_rank(launch.comm);
+    launch.ranks = attn_comm_size(launch.comm);
+    MPI_Comm_set_errhandler(launch.comm, MPI_ERRORS_RETURN);
+    status = provided < MPI_THREAD_FUNNELED
+                 ? attn_error_set(&error, ATTN_MPI, "this MPI does not support threads (MPI_THREAD_FUNNELED)")
+                 : run(&launch, argc, argv, &wrong, &error);
+    if (status != ATTN_OK)
+        message_error(&launch, error.message);
+    free(line);
+    if (status == ATTN_MPI)
+        MPI_Abort(launch.comm, EXIT_SYSTEM); /* other ranks may wait for this one */
+    MPI_Finalize();
+    return status == ATTN_OK && wrong ? EXIT_WRONG : exit_codes[status];
 }

@@ -1,0 +1,39 @@
+#include "names.h"
+
+#include <attn/plan.h>
+
+static size_t dtype_count(void)
+{
+    return ATTN_DTYPE_COUNT;
+}
+
+static const char *dtype_name(size_t index)
+{
+    return attn_dtype_name((attn_dtype)index);
+}
+
+static const char *kernel_name(size_t index)
+{
+    return attn_kernel_name(attn_kernel_at(index));
+}
+
+static const char *exchange_name(size_t index)
+{
+    return attn_exchange_name(attn_exchange_at(index));
+}
+
+static const char *layout_name(size_t index)
+{
+    return attn_layout_name(attn_layout_at(index));
+}
+
+static const char *combine_name(size_t index)
+{
+    return attn_combine_name(attn_combine_at(index));
+}
+
+const name_table names_dtype = {"dtype", dtype_count, dtype_name, false, true};
+const name_table names_kernel = {"kernel", attn_kernel_count, kernel_name, true, true};
+const name_table names_exchange = {"exchange", attn_exchange_count, exchange_name, true, true};
+const name_table names_layout = {"layout", attn_layout_count, layout_name, true, true};
+const name_table names_combine = {"combine", attn_combine_count, combine_name, false, true};

@@ -1,0 +1,280 @@
+#include "options.h"
+#include "suggest.h"
+
+#include <popt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OPTION_GROUP_LIST(X)                                                                                           \
+    X(PROBLEM, "Problem")                                                                                              \
+    X(WHAT, "What to run")                                                                                             \
+    X(DISTRIBUTE, "How to distribute")                                                                                 \
+    X(TIME, "How long to measure")                                                                                     \
+    X(OUT, "Output")
+
+typedef enum option_group {
+#define GROUP_ENUM(group, words) GROUP_##group,
+    OPTION_GROUP_LIST(GROUP_ENUM)
+#undef GROUP_ENUM
+        GROUP_COUNT
+} option_group;
+
+static const char *const group_words[] = {
+#define GROUP_WORDS(group, words) words,
+    OPTION_GROUP_LIST(GROUP_WORDS)
+#undef GROUP_WORDS
+};
+
+typedef struct option_spec {
+    option_group group;
+    const char *label; /* with the leading "--" */
+    const char *value; /* NULL: a switch */
+    const char *fallback;
+    const char *help;
+} option_spec;
+
+static const option_spec specs[OPTION_COUNT] = {
+#define OPTION_SPEC(key, group, name, value, fallback, help) {GROUP_##group, "--" name, value, fallback, help},
+    OPTION_LIST(OPTION_SPEC)
+#undef OPTION_SPEC
+};
+
+/* Options of the suite that this version lacks: better a plain word than "unknown". */
+static const struct {
+    const char *label;
+    const char *words;
+} absent[] = {
+    {"--dropout", "this version has no dropout"},
+    {"--hybrid", "this version has no exchange over two dimensions"},
+};
+
+#define ABSENT_COUNT (sizeof absent / sizeof absent[0])
+#define TABLE_SIZE (OPTION_COUNT + ABSENT_COUNT + 1)
+
+struct options {
+    poptContext context;
+    struct poptOption table[TABLE_SIZE];
+    bool given[OPTION_COUNT];
+    char *text[OPTION_COUNT]; /* NULL: not given, or a switch */
+    const char *const *files;
+    size_t file_count;
+};
+
+/* popt returns a value above zero for each option it meets: 1 + key. */
+static void fill_table(const option_set *set, struct poptOption *table)
+{
+    static const struct poptOption end = POPT_TABLEEND;
+    size_t n = 0;
+
+    for (size_t i = 0; i <= set->count; i++) {
+        const option_key key = i < set->count ? set->keys[i] : OPTION_HELP;
+        const option_spec *spec = &specs[key];
+
+        table[n++] = (struct poptOption){.longName = spec->label + 2,
+                                         .argInfo = spec->value != NULL ? POPT_ARG_STRING : POPT_ARG_NONE,
+                                         .val = 1 + (int)key};
+    }
+    for (size_t i = 0; i < ABSENT_COUNT; i++)
+        table[n++] = (struct poptOption){
+            .longName = absent[i].label + 2, .argInfo = POPT_ARG_STRING, .val = 1 + OPTION_COUNT + (int)i};
+    table[n] = end;
+}
+
+/* popt's error for the option it names. */
+static attn_status refuse_option(const option_set *set, const char *command, const char *bad, int code,
+                                 attn_error *error)
+{
+    char typed[64], meant[96] = "";
+    suggestion best = {typed, NULL, 0};
+
+    snprintf(typed, sizeof typed, "%.*s", (int)strcspn(bad, "="), bad);
+    if (code == POPT_ERROR_NOARG)
+        return attn_error_set(error, ATTN_ARGUMENT, "%s: a value is needed; see attnbench %s --help", typed, command);
+    if (code == POPT_ERROR_UNWANTEDARG)
+        return attn_error_set(error, ATTN_ARGUMENT, "%s: a switch, it takes no value", bad);
+    if (code != POPT_ERROR_BADOPT)
+        return attn_error_set(error, ATTN_ARGUMENT, "%s: %s", bad, poptStrerror(code));
+    for (size_t i = 0; i < set->count; i++)
+        suggest_offer(&best, specs[set->keys[i]].label);
+    if (best.nearest != NULL)
+        snprintf(meant, sizeof meant, " did you mean \"%s\"?", best.nearest);
+    return attn_error_set(error, ATTN_ARGUMENT, "unknown option \"%s\";%s see attnbench %s --help", typed, meant,
+                          command);
+}
+
+static attn_status read_options(const option_set *set, const char *command, options *given, attn_error *error)
+{
+    int code;
+
+    while ((code = poptGetNextOpt(given->context)) > 0) {
+        char *text = poptGetOptArg(given->context);
+        const int key = code - 1;
+
+        if (key >= OPTION_COUNT) {
+            free(text);
+            return attn_error_set(error, ATTN_ARGUMENT, "%s: %s", absent[key - OPTION_COUNT].label,
+                                  absent[key - OPTION_COUNT].words);
+        }
+        free(given->text[key]);
+        given->text[key] = text;
+        given->given[key] = true;
+    }
+    if (code < -1)
+        return refuse_option(set, command, poptBadOption(given->context, POPT_BADOPTION_NOALIAS), code, error);
+    return ATTN_OK;
+}
+
+attn_status options_parse(const option_set *set, int argc, const char **argv, options **out, attn_error *error)
+{
+    options *given = calloc(1, sizeof *given);
+    const char **files;
+    attn_status status;
+
+    *out = NULL;
+    if (given == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for the options");
+    fill_table(set, given->table);
+    given->context = poptGetContext(argv[0], argc, argv, given->table, 0);
+    if (given->context == NULL) {
+        free(given);
+        return attn_error_set(error, ATTN_MEMORY, "no memory for the options");
+    }
+    status = read_options(set, argv[0], given, error);
+    if (status == ATTN_OK && (files = poptGetArgs(given->context)) != NULL) {
+        given->files = (const char *const *)files;
+        while (files[given->file_count] != NULL)
+            given->file_count++;
+        if (!set->takes_files && !given->given[OPTION_HELP])
+            status = attn_error_set(error, ATTN_ARGUMENT, "%s: %s takes options only; see attnbench %s --help",
+                                    files[0], argv[0], argv[0]);
+    }
+    if (status != ATTN_OK) {
+        options_destroy(given);
+        return status;
+    }
+    *out = given;
+    return ATTN_OK;
+}
+
+void options_destroy(options *given)
+{
+    if (given == NULL)
+        return;
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        free(given->text[i]);
+    poptFreeContext(given->context);
+    free(given);
+}
+
+bool option_given(const options *given, option_key key)
+{
+    return given->given[key];
+}
+
+const char *option_text(const options *given, option_key key)
+{
+    const char *fallback = specs[key].fallback;
+
+    if (given->given[key])
+        return given->text[key];
+    return fallback != NULL && fallback[0] != '[' ? fallback : NULL;
+}
+
+const char *option_label(option_key key)
+{
+    return specs[key].label;
+}
+
+attn_status option_integer(const options *given, option_key key, number_kind kind, int64_t *out, attn_error *error)
+{
+    return parse_integer(option_label(key), option_text(given, key), kind, out, error);
+}
+
+attn_status option_real(const options *given, option_key key, real_kind kind, double *out, attn_error *error)
+{
+    return parse_real(option_label(key), option_text(given, key), kind, out, error);
+}
+
+size_t options_files(const options *given, const char *const **files)
+{
+    *files = given->files;
+    return given->file_count;
+}
+
+attn_status options_check_pass(const options *given, attn_error *error)
+{
+    const char *pass = option_text(given, OPTION_PASS);
+
+    if (strcmp(pass, "forward") == 0)
+        return ATTN_OK;
+    return attn_error_set(error, ATTN_ARGUMENT, "--pass %s: this version has forward only",
+                          *pass != '\0' ? pass : "\"\"");
+}
+
+#define HELP_WIDTH 98
+#define HELP_COLUMN 24
+
+/* Prints words from column HELP_COLUMN on, broken at HELP_WIDTH. */
+static void print_wrapped(const char *text)
+{
+    int column = HELP_COLUMN;
+
+    while (*text != '\0') {
+        const int length = (int)strcspn(text, " ");
+
+        if (column > HELP_COLUMN && column + 1 + length > HELP_WIDTH) {
+            printf("\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        }
+        if (column > HELP_COLUMN)
+            column += printf(" ");
+        column += printf("%.*s", length, text);
+        text += length;
+        text += strspn(text, " ");
+    }
+    printf("\n");
+}
+
+static void print_option(const option_spec *spec)
+{
+    char left[HELP_COLUMN + 32], right[512];
+    const char *fallback = spec->fallback;
+
+    snprintf(left, sizeof left, "  %s%s%s", spec->label, spec->value != NULL ? " " : "",
+             spec->value != NULL ? spec->value : "");
+    printf("%-*s", HELP_COLUMN, left);
+    if (fallback == NULL)
+        snprintf(right, sizeof right, "%s", spec->help);
+    else if (fallback[0] == '[')
+        snprintf(right, sizeof right, "%s (default: %.*s)", spec->help, (int)strlen(fallback) - 2, fallback + 1);
+    else
+        snprintf(right, sizeof right, "%s (default: %s)", spec->help, fallback);
+    print_wrapped(right);
+}
+
+void options_help(const option_set *set)
+{
+    bool lists = false;
+
+    printf("usage: %s\n\n%s", set->usage, set->about);
+    for (int group = 0; group < GROUP_COUNT; group++) {
+        bool heading = false;
+
+        for (size_t i = 0; i <= set->count; i++) {
+            const option_spec *spec = &specs[i < set->count ? set->keys[i] : OPTION_HELP];
+
+            if ((int)spec->group != group)
+                continue;
+            if (!heading)
+                printf("\n%s\n", group_words[group]);
+            heading = true;
+            print_option(spec);
+            lists = lists || (spec->value != NULL && strcmp(spec->value, "LIST") == 0);
+        }
+    }
+    if (lists)
+        printf("\nIntegers are plain digits with an optional suffix k (1024) or M (1024^2). A LIST is values 1,2,4 or\n"
+               "ranges a:b:xF (times F) and a:b:+N (plus N); an option that is given twice counts as given last.\n");
+    printf("\nExamples\n%s", set->examples);
+}

@@ -1,0 +1,107 @@
+/* The options of all subcommands, in one list: name, default and help stand here once. A subcommand names the ones that
+ * it takes; popt splits the command line, and values stay text until parse.h reads them. An option that is given twice
+ * counts as given last. */
+#ifndef BENCH_OPTIONS_H
+#define BENCH_OPTIONS_H
+
+#include "bench.h"
+#include "parse.h"
+
+#include <stddef.h>
+
+/* X(KEY, GROUP, name, value word or NULL for a switch, default or NULL, help). A default in brackets is said only:
+ * it follows from something else. */
+#define OPTION_LIST(X)                                                                                                 \
+    X(BATCH, PROBLEM, "batch", "LIST", "1", "sequences in a batch")                                                    \
+    X(HEADS, PROBLEM, "heads", "LIST", "8", "query heads")                                                             \
+    X(KV_HEADS, PROBLEM, "kv-heads", "LIST", "[as --heads]", "key-value heads; divides --heads")                       \
+    X(SEQ, PROBLEM, "seq", "LIST", "4096", "length of the sequence (query rows)")                                      \
+    X(KV_SEQ, PROBLEM, "kv-seq", "LIST", "[as --seq]", "keys and values")                                              \
+    X(HEAD_DIM, PROBLEM, "head-dim", "LIST", "128", "dimension of a head of q and k")                                  \
+    X(V_HEAD_DIM, PROBLEM, "v-head-dim", "LIST", "[as --head-dim]", "dimension of a head of v")                        \
+    X(DTYPE, PROBLEM, "dtype", "NAMES", "[float32, or the file's]",                                                    \
+      "type of the elements: float64, float32, float16, bfloat16")                                                     \
+    X(CAUSAL, PROBLEM, "causal", NULL, NULL, "a row sees no later key")                                                \
+    X(WINDOW_LEFT, PROBLEM, "window-left", "LIST", "-1", "keys before its own that a row sees; -1: no limit")          \
+    X(WINDOW_RIGHT, PROBLEM, "window-right", "LIST", "-1", "keys after its own that a row sees; -1: no limit")         \
+    X(SOFTCAP, PROBLEM, "softcap", "LIST", "0", "scores are bent into -X..X; 0: off")                                  \
+    X(SCALE, PROBLEM, "scale", "X", "[1/sqrt(--head-dim)]", "factor on q . k")                                         \
+    X(ALIBI, PROBLEM, "alibi", NULL, NULL, "add the ALiBi bias, with the slopes of its paper")                         \
+    X(SINKS, PROBLEM, "sinks", NULL, NULL, "one sink a head, random by --seed")                                        \
+    X(DOCUMENTS, PROBLEM, "documents", "LAWS", "0",                                                                    \
+      "packed documents: a number of equal ones, or lengths as fixed:N, uniform:LO:HI, lognormal:MEDIAN:SIGMA; "       \
+      "0: off")                                                                                                        \
+    X(INPUT, PROBLEM, "input", "FILE", NULL, "take q, k, v and all settings from an input file")                       \
+    X(SEED, PROBLEM, "seed", "N", "0", "seed of data, sinks, lengths, order of cases and checked rows")                \
+    X(PASS, WHAT, "pass", "NAME", "forward", "what to compute; this version: forward")                                 \
+    X(KERNEL, WHAT, "kernel", "NAMES", "auto", "one rank's computation; see attnbench list")                           \
+    X(THREADS, WHAT, "threads", "LIST", "[allowed cores / ranks on them]", "OpenMP threads of a rank")                 \
+    X(RANKS, DISTRIBUTE, "ranks", "LIST", "[all of the launch]", "numbers of ranks; the others sleep meanwhile")       \
+    X(GRID, DISTRIBUTE, "grid", "LIST", "auto", "PSxPH: parts of the sequence x parts of the heads")                   \
+    X(EXCHANGE, DISTRIBUTE, "exchange", "NAMES", "auto", "how parts of a sequence share k and v")                      \
+    X(LAYOUT, DISTRIBUTE, "layout", "NAMES", "auto", "which rows a part of the sequence has")                          \
+    X(COMBINE, DISTRIBUTE, "combine", "NAMES", "allgather", "how the parts of the heads come together")                \
+    X(SCALING, DISTRIBUTE, "scaling", "NAME", "strong",                                                                \
+      "what grows with the ranks: strong nothing, weak-seq --seq, weak-batch --batch, weak-work --seq by the root "    \
+      "of the ranks")                                                                                                  \
+    X(MIN_REPS, TIME, "min-reps", "N", "5", "least repetitions of a case")                                             \
+    X(MAX_REPS, TIME, "max-reps", "N", "1000", "most repetitions of a case")                                           \
+    X(MAX_TIME, TIME, "max-time", "S", "10", "seconds after which no repetition is added to --min-reps")               \
+    X(CI, TIME, "ci", "X", "0.95", "coverage of the confidence interval of the median")                                \
+    X(REL_ERR, TIME, "rel-err", "X", "0.02", "stop when half that interval is below X times the median")               \
+    X(WARMUP, TIME, "warmup", "N", "1", "repetitions before the first that counts")                                    \
+    X(OUTPUT, OUT, "output", "FILE", NULL, "file to write")                                                            \
+    X(WRITE, OUT, "write", "DIR", NULL, "write each file's inputs and what was computed to DIR, same name")            \
+    X(CASES, OUT, "cases", NULL, NULL, "print a row a case instead of the scaling table")                              \
+    X(FORMAT, OUT, "format", "NAME", "text", "of the table: text, markdown, csv")                                      \
+    X(PLOT, OUT, "plot", "FILE", NULL, "draw the scaling: FILE.png, FILE.svg or FILE.pdf (needs gnuplot)")             \
+    X(JSON, OUT, "json", "FILE", NULL, "google-benchmark's JSON; with - on stdout, the table on stderr")               \
+    X(CSV, OUT, "csv", "FILE", NULL, "all factors and outcomes; with - on stdout, the table on stderr")                \
+    X(RESUME, OUT, "resume", NULL, NULL, "continue --output: finished cases are not run again")                        \
+    X(QUIET, OUT, "quiet", NULL, NULL, "no progress and no warnings")                                                  \
+    X(HELP, OUT, "help", NULL, NULL, "show this help")
+
+typedef enum option_key {
+#define OPTION_ENUM(key, group, name, value, fallback, help) OPTION_##key,
+    OPTION_LIST(OPTION_ENUM)
+#undef OPTION_ENUM
+        OPTION_COUNT
+} option_key;
+
+/* What a subcommand accepts; constant. --help is always taken. */
+typedef struct option_set {
+    const char *usage;      /* "attnbench run [OPTION...]" */
+    const char *about;      /* a paragraph */
+    const char *examples;   /* lines */
+    const option_key *keys; /* [count] */
+    size_t count;
+    bool takes_files; /* whether arguments beside options are accepted */
+} option_set;
+
+typedef struct options options;
+
+/* Splits a command line. out is NULL on failure. ATTN_ARGUMENT naming what is wrong. argv must outlive the options. */
+attn_status options_parse(const option_set *set, int argc, const char **argv, options **out, attn_error *error);
+void options_destroy(options *given);
+
+/* Whether an option was given; its value, or else its default (NULL when there is none). */
+bool option_given(const options *given, option_key key);
+const char *option_text(const options *given, option_key key);
+
+/* "--seq", for messages. */
+const char *option_label(option_key key);
+
+/* Values with their names in messages; see parse.h. */
+attn_status option_integer(const options *given, option_key key, number_kind kind, int64_t *out, attn_error *error);
+attn_status option_real(const options *given, option_key key, real_kind kind, double *out, attn_error *error);
+
+/* Arguments beside options. */
+size_t options_files(const options *given, const char *const **files);
+
+/* Checks --pass: forward is the only one of this version. */
+attn_status options_check_pass(const options *given, attn_error *error);
+
+/* Prints the help of a subcommand on stdout. */
+void options_help(const option_set *set);
+
+#endif

@@ -1,0 +1,177 @@
+/* The forward pass of one rank: tasks in decreasing work, dealt to threads. */
+#include "core/checked.h"
+#include "kernel/kernel.h"
+
+#include <assert.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct attn_forward {
+    const attn_kernel *kernel;
+    attn_forward_setup setup;
+    attn_task *tasks; /* [task_count] largest first */
+    int64_t task_count;
+    int64_t pairs;
+    size_t scratch_bytes; /* of one thread */
+    char *scratch;        /* [threads][scratch_bytes] */
+};
+
+attn_array attn_array_dense(void *data, int64_t heads, int64_t rows, int64_t width)
+{
+    return (attn_array){
+        .data = data, .batch_stride = heads * rows * width, .head_stride = rows * width, .row_stride = width};
+}
+
+static int64_t round_up(int64_t value, int64_t multiple)
+{
+    return (value + multiple - 1) / multiple * multiple;
+}
+
+/* Rows of a task: the kernel's best, less when that would leave threads without work or badly balanced. */
+static int64_t choose_rows(const attn_kernel *kernel, const attn_forward_setup *setup)
+{
+    enum { TASKS_PER_THREAD = 6 };
+    const attn_problem *problem = setup->problem;
+    const int64_t best = kernel->block_rows(&problem->shape, problem->dtype);
+    const int64_t panel = kernel->panel_rows(problem->dtype);
+    const int64_t heads = problem->shape.batch * setup->head_count;
+    const int64_t wanted = (int64_t)setup->threads * TASKS_PER_THREAD;
+    int64_t rows = setup->q_rows->rows, blocks;
+
+    if (setup->threads == 1 || heads == 0 || rows == 0)
+        return best;
+    blocks = (wanted + heads - 1) / heads; /* of each head */
+    rows = round_up((rows + blocks - 1) / blocks, panel);
+    return rows < best ? rows : best;
+}
+
+/* Visible pairs of some query rows of one head. The interval of a row is the same for all heads. */
+static int64_t count_pairs(const attn_forward_setup *setup, int64_t b, int64_t row, int64_t rows)
+{
+    const attn_problem *problem = setup->problem;
+    int64_t pairs = 0;
+
+    for (int64_t r = row; r < row + rows; r++) {
+        const int64_t i = attn_segments_global(setup->q_rows, r);
+        const attn_interval keys = attn_mask_row(&problem->mask, &problem->shape, b, i);
+
+        for (int64_t p = 0; p < setup->part_count; p++)
+            pairs +=
+                attn_segments_below(setup->part_rows[p], keys.hi) - attn_segments_below(setup->part_rows[p], keys.lo);
+    }
+    return pairs;
+}
+
+static int by_work(const void *left, const void *right)
+{
+    const attn_task *a = left, *b = right;
+
+    if (a->pairs != b->pairs)
+        return a->pairs < b->pairs ? 1 : -1;
+    if (a->b != b->b)
+        return a->b < b->b ? -1 : 1;
+    if (a->h != b->h)
+        return a->h < b->h ? -1 : 1;
+    return a->row < b->row ? -1 : a->row > b->row;
+}
+
+static void make_tasks(attn_forward *forward, int64_t rows_of_task)
+{
+    const attn_forward_setup *setup = &forward->setup;
+    int64_t next = 0;
+
+    for (int64_t b = 0; b < setup->problem->shape.batch; b++)
+        for (int64_t row = 0; row < setup->q_rows->rows; row += rows_of_task) {
+            const int64_t left = setup->q_rows->rows - row;
+            const int64_t rows = left < rows_of_task ? left : rows_of_task;
+            const int64_t pairs = count_pairs(setup, b, row, rows);
+
+            for (int64_t h = 0; h < setup->head_count; h++)
+                forward->tasks[next++] = (attn_task){.b = b, .h = h, .row = row, .rows = rows, .pairs = pairs};
+            forward->pairs += pairs * setup->head_count;
+        }
+    assert(next == forward->task_count);
+    qsort(forward->tasks, (size_t)next, sizeof *forward->tasks, by_work);
+}
+
+/* Each thread touches its own scratch first, so that it lies in that thread's memory. */
+static void place_scratch(attn_forward *forward)
+{
+#pragma omp parallel num_threads(forward->setup.threads)
+    memset(forward->scratch + (size_t)omp_get_thread_num() * forward->scratch_bytes, 0, forward->scratch_bytes);
+}
+
+attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_setup *setup, attn_forward **out,
+                                attn_error *error)
+{
+    const attn_problem *problem = setup->problem;
+    char reason[ATTN_MESSAGE_MAX];
+    int64_t rows, blocks, count;
+    size_t scratch, bytes;
+    attn_forward *forward;
+
+    *out = NULL;
+    if (!attn_kernel_available(kernel, problem->dtype, reason, sizeof reason))
+        return attn_error_set(error, ATTN_UNSUPPORTED, "kernel %s: %s", kernel->name, reason);
+    rows = choose_rows(kernel, setup);
+    blocks = (setup->q_rows->rows + rows - 1) / rows;
+    scratch = (kernel->scratch_bytes(&problem->shape, problem->dtype, rows) + ATTN_ALIGNMENT - 1) / ATTN_ALIGNMENT *
+              ATTN_ALIGNMENT;
+    if (!attn_int64_multiply(problem->shape.batch * setup->head_count, blocks, &count) ||
+        !attn_size_multiply(scratch, (size_t)setup->threads, &bytes))
+        return attn_error_set(error, ATTN_MEMORY, "the tasks of %lld heads do not fit in memory",
+                              (long long)setup->head_count);
+    forward = calloc(1, sizeof *forward);
+    if (forward != NULL) {
+        forward->kernel = kernel;
+        forward->setup = *setup;
+        forward->task_count = count;
+        forward->scratch_bytes = scratch;
+        forward->tasks = attn_calloc_array(count + 1, sizeof *forward->tasks);
+        forward->scratch = attn_aligned_alloc(bytes + ATTN_ALIGNMENT);
+    }
+    if (forward == NULL || forward->tasks == NULL || forward->scratch == NULL) {
+        attn_forward_destroy(forward);
+        return attn_error_set(error, ATTN_MEMORY, "no memory for %lld tasks and %zu bytes of scratch", (long long)count,
+                              bytes);
+    }
+    make_tasks(forward, rows);
+    place_scratch(forward);
+    *out = forward;
+    return ATTN_OK;
+}
+
+void attn_forward_destroy(attn_forward *forward)
+{
+    if (forward == NULL)
+        return;
+    free(forward->tasks);
+    free(forward->scratch);
+    free(forward);
+}
+
+void attn_forward_execute(attn_forward *forward, const attn_forward_buffers *buffers)
+{
+    attn_task_forward *const run = forward->kernel->forward[forward->setup.problem->dtype];
+
+#pragma omp parallel num_threads(forward->setup.threads)
+    {
+        void *scratch = forward->scratch + (size_t)omp_get_thread_num() * forward->scratch_bytes;
+
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t t = 0; t < forward->task_count; t++)
+            run(&forward->setup, buffers, &forward->tasks[t], scratch);
+    }
+}
+
+size_t attn_forward_bytes(const attn_forward *forward)
+{
+    return (size_t)forward->task_count * sizeof *forward->tasks +
+           (size_t)forward->setup.threads * forward->scratch_bytes;
+}
+
+int64_t attn_forward_pairs(const attn_forward *forward)
+{
+    return forward->pairs;
+}

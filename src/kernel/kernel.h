@@ -1,0 +1,42 @@
+/* The contract between the forward pass (forward.c) and the kernels (one file each).
+ *
+ * forward.c owns the tasks, the threads and the scratch memory; a kernel computes one task: some consecutive query rows
+ * of one head against all visible keys of all parts. A kernel does no MPI, no allocation, no I/O, and cannot fail. It
+ * owns its edges: any row count up to block_rows, any D and Dv, any alignment, any strides. Arrays do not alias. A row
+ * without a visible key gets o = 0 and lse = -inf (or its sink). Every row of the task is written.
+ */
+#ifndef KERNEL_KERNEL_H
+#define KERNEL_KERNEL_H
+
+#include <attn/kernel.h>
+
+typedef struct attn_task {
+    int64_t b;
+    int64_t h;   /* local query head */
+    int64_t row; /* first local query row */
+    int64_t rows;
+    int64_t pairs; /* visible pairs: the work */
+} attn_task;
+
+/* Computes one task.
+ *   scratch  [scratch_bytes], 64-byte aligned, this thread's own, contents undefined before and after */
+typedef void attn_task_forward(const attn_forward_setup *setup, const attn_forward_buffers *buffers,
+                               const attn_task *task, void *scratch);
+
+struct attn_kernel {
+    const char *name, *summary;
+    const char *needs;                            /* instruction sets in words, for the message when they are missing */
+    bool (*cpu_has)(void);                        /* whether this CPU and build can run it */
+    attn_task_forward *forward[ATTN_DTYPE_COUNT]; /* NULL: not for this type */
+    int64_t (*block_rows)(const attn_shape *shape, attn_dtype dtype); /* most rows of a task; its best size */
+    int64_t (*panel_rows)(attn_dtype dtype);                          /* rows of a task are best a multiple of this */
+    size_t (*scratch_bytes)(const attn_shape *shape, attn_dtype dtype, int64_t rows);
+};
+
+/* The key-value head, local to the call's arrays, of a local query head. */
+static inline int64_t attn_task_kv_head(const attn_forward_setup *setup, int64_t h)
+{
+    return (setup->head_begin + h) / attn_shape_group(&setup->problem->shape) - setup->kv_head_begin;
+}
+
+#endif

@@ -1,0 +1,10 @@
+/* The portable kernel for the baseline of the target: SSE2 on x86-64, Advanced SIMD on aarch64. */
+#define PORTABLE_SYMBOL attn_kernel_portable
+#define PORTABLE_NAME "portable"
+#define PORTABLE_SUMMARY "blocked, online softmax, compiled for the baseline of the target"
+#define PORTABLE_NEEDS "nothing"
+#define PORTABLE_CPU_HAS attn_cpu_baseline
+#define VECTOR_BYTES 16
+#define KEY_TILE 4
+#define VALUE_TILE 4
+#include "kernel/portable_level.h"

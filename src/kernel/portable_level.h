@@ -1,0 +1,146 @@
+/* One instruction-set level of the portable kernel. Included once by each portable*.c, which is compiled with the flags
+ * of its level and defines PORTABLE_SYMBOL   name of the table row            PORTABLE_NAME, PORTABLE_SUMMARY,
+ * PORTABLE_NEEDS   its texts PORTABLE_CPU_HAS  the run-time probe                VECTOR_BYTES, KEY_TILE, VALUE_TILE see
+ * portable_task.h
+ */
+#include "core/half.h"
+#include "kernel/cpu.h"
+#include "kernel/kernel.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LOG2_E 1.44269504088896340736
+#define LN_2 0.69314718055994530942
+
+enum { KEY_BLOCK = 128, BLOCK_ROWS = 192 };
+
+#if defined(__clang__)
+#define PORTABLE_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define PORTABLE_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+static inline size_t portable_round(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+/* count elements as float: where they stand when they are float, converted into `to` otherwise. */
+static const float *row_to_float(attn_dtype dtype, const void *from, float *to, int64_t count)
+{
+    const uint16_t *half = from;
+
+    if (dtype == ATTN_FLOAT32)
+        return from;
+    if (dtype == ATTN_FLOAT16)
+        for (int64_t n = 0; n < count; n++)
+            to[n] = attn_float_from_float16(half[n]);
+    else
+        for (int64_t n = 0; n < count; n++)
+            to[n] = attn_float_from_bfloat16(half[n]);
+    return to;
+}
+
+static void row_from_float(attn_dtype dtype, void *to, const float *from, int64_t count)
+{
+    uint16_t *half = to;
+
+    if (dtype == ATTN_FLOAT32)
+        memcpy(to, from, (size_t)count * sizeof *from);
+    else if (dtype == ATTN_FLOAT16)
+        for (int64_t n = 0; n < count; n++)
+            half[n] = attn_float16_from_float(from[n]);
+    else
+        for (int64_t n = 0; n < count; n++)
+            half[n] = attn_bfloat16_from_float(from[n]);
+}
+
+static const double *row_to_double(attn_dtype dtype, const void *from, double *to, int64_t count)
+{
+    (void)dtype, (void)to, (void)count;
+    return from;
+}
+
+static void row_from_double(attn_dtype dtype, void *to, const double *from, int64_t count)
+{
+    (void)dtype;
+    memcpy(to, from, (size_t)count * sizeof *from);
+}
+
+/* The largest relative error of the polynomial is 2.6e-9 (float) and 1.8e-17 (double). */
+#define REAL float
+#define WORD uint32_t
+#define SWORD int32_t
+#define FN(name) name##_float
+#define EXP2_MIN -127.0f
+#define EXP2_SHIFT 0x1.8p23f
+#define EXP2_MANTISSA 23
+#define EXP2_BIAS 127
+#define EXP2_COEFFICIENTS                                                                                              \
+    {                                                                                                                  \
+        0x1.62e432p-1f, 0x1.ebfbe2p-3f, 0x1.c6ae72p-5f, 0x1.3b270ep-7f, 0x1.5f7276p-10f, 0x1.470b4ap-13f               \
+    }
+#define CONVERT_FROM row_to_float
+#define CONVERT_TO row_from_float
+#include "kernel/portable_task.h"
+#undef REAL
+#undef WORD
+#undef SWORD
+#undef FN
+#undef EXP2_MIN
+#undef EXP2_SHIFT
+#undef EXP2_MANTISSA
+#undef EXP2_BIAS
+#undef EXP2_COEFFICIENTS
+#undef CONVERT_FROM
+#undef CONVERT_TO
+
+#define REAL double
+#define WORD uint64_t
+#define SWORD int64_t
+#define FN(name) name##_double
+#define EXP2_MIN -1023.0
+#define EXP2_SHIFT 0x1.8p52
+#define EXP2_MANTISSA 52
+#define EXP2_BIAS 1023
+#define EXP2_COEFFICIENTS                                                                                              \
+    {                                                                                                                  \
+        6.93147180559945730e-01, 2.40226506959100972e-01, 5.55041086647903928e-02, 9.61812910760700274e-03,            \
+            1.33335581534399657e-03, 1.54035304415721294e-04, 1.52527273851938683e-05, 1.32154426753298228e-06,        \
+            1.01806476592341388e-07, 7.07257041281442338e-09, 4.07807192958833690e-10                                  \
+    }
+#define CONVERT_FROM row_to_double
+#define CONVERT_TO row_from_double
+#include "kernel/portable_task.h"
+
+static int64_t panel_rows(attn_dtype dtype)
+{
+    return (int64_t)(2 * VECTOR_BYTES / attn_dtype_size(attn_dtype_accumulator(dtype)));
+}
+
+static int64_t block_rows(const attn_shape *shape, attn_dtype dtype)
+{
+    (void)shape;
+    return BLOCK_ROWS / panel_rows(dtype) * panel_rows(dtype);
+}
+
+static size_t scratch_bytes(const attn_shape *shape, attn_dtype dtype, int64_t rows)
+{
+    return dtype == ATTN_FLOAT64 ? scratch_bytes_double(shape->head_dim, shape->v_head_dim, rows)
+                                 : scratch_bytes_float(shape->head_dim, shape->v_head_dim, rows);
+}
+
+const attn_kernel PORTABLE_SYMBOL = {
+    .name = PORTABLE_NAME,
+    .summary = PORTABLE_SUMMARY,
+    .needs = PORTABLE_NEEDS,
+    .cpu_has = PORTABLE_CPU_HAS,
+    .forward = {[ATTN_FLOAT64] = forward_double,
+                [ATTN_FLOAT32] = forward_float,
+                [ATTN_FLOAT16] = forward_float,
+                [ATTN_BFLOAT16] = forward_float},
+    .block_rows = block_rows,
+    .panel_rows = panel_rows,
+    .scratch_bytes = scratch_bytes,
+};

@@ -1,0 +1,559 @@
+/* The portable blocked kernel for one arithmetic type; included by portable_level.h once for float and once for double.
+ *
+ * The form is transposed: 2 vectors of query rows are a panel, one row a lane, and everything a row needs (score,
+ * maximum, sum, output) stays in its lane, so that maximum, sum, mask and rescale are vertical operations:
+ *
+ *     S^T [keys x lanes]  = K Q^T            (score_tile:  keys come as scalars, straight from their own layout)
+ *     P^T                 = 2^(S^T - max)    (softmax)
+ *     O^T [Dv x lanes]   += V^T P^T          (value_tile:  so does V)
+ *
+ * For each block of keys the online softmax (Milakov and Gimelshein 2018, algorithm 3) rescales what was summed before.
+ * Scores are kept in units of log 2, x = s log2(e), so that 2^x serves for exp(s).
+ *
+ * The includer defines
+ *   REAL, WORD, SWORD  float, uint32_t, int32_t   or   double, uint64_t, int64_t
+ *   FN(name)           the name with a suffix of its own
+ *   VECTOR_BYTES       width of a vector register; KEY_TILE, VALUE_TILE: keys, columns of V, of a register tile
+ *   EXP2_*             constants of exp2 (below); CONVERT_FROM, CONVERT_TO: rows of a dtype to REAL and back
+ */
+
+typedef REAL FN(vec) __attribute__((vector_size(VECTOR_BYTES)));
+typedef WORD FN(bits) __attribute__((vector_size(VECTOR_BYTES)));
+typedef SWORD FN(ints) __attribute__((vector_size(VECTOR_BYTES)));
+
+#define VEC FN(vec)
+#define BITS FN(bits)
+#define INTS FN(ints)
+#define WIDTH ((int)(VECTOR_BYTES / sizeof(REAL)))
+#define LANES (2 * WIDTH)
+
+#define PANEL FN(panel)
+#define WORK FN(work)
+#define KEYS FN(keys)
+
+/* Query rows, one a lane. Lanes without a row repeat the last one and are not stored. */
+typedef struct PANEL {
+    VEC max[2], sum[2];                     /* of x so far; of 2^(x - max) */
+    VEC position[2];                        /* i' of each lane, less that of lane 0 */
+    REAL *q, *o;                            /* [D][LANES], [Dv][LANES] */
+    int64_t seen_lo[LANES], seen_hi[LANES]; /* visible keys, global numbers */
+    int64_t lo[LANES], hi[LANES];           /* the same in the part at hand, local numbers */
+    int64_t first, last;                    /* some lane sees keys of [first, last) */
+    int64_t all_from, all_to;               /* every lane sees [all_from, all_to) */
+    int64_t diagonal;                       /* i' of lane 0 */
+    int rows;                               /* lanes in use */
+} PANEL;
+
+/* Everything one task works with. */
+typedef struct WORK {
+    const attn_forward_setup *setup;
+    const attn_forward_buffers *buffers;
+    const attn_task *task;
+    int64_t D, Dv, kv_head;
+    PANEL *panels;
+    int panel_count;
+    REAL *row;               /* [max(D, Dv)] one row on its way in or out */
+    REAL *scores;            /* [KEY_BLOCK][LANES] */
+    REAL *k_block, *v_block; /* keys and values that are not REAL already */
+    REAL factor;             /* on q . k: scale log2(e), or scale / softcap under a softcap */
+    REAL cap;                /* softcap log2(e), 0: off */
+    REAL slope;              /* ALiBi slope times log2(e), 0: off */
+} WORK;
+
+/* A block of keys and values in REAL. */
+typedef struct KEYS {
+    const REAL *k, *v;
+    int64_t k_stride, v_stride;
+    int64_t begin; /* local number of the first, in its part */
+} KEYS;
+
+static inline VEC FN(splat)(REAL x)
+{
+    return x - (VEC){0};
+}
+
+static inline VEC FN(load)(const REAL *from)
+{
+    VEC v;
+
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+static inline void FN(store)(REAL *to, VEC v)
+{
+    memcpy(to, &v, sizeof v);
+}
+
+static inline VEC FN(select)(INTS where, VEC yes, VEC no)
+{
+    return (VEC)(((BITS)where & (BITS)yes) | (~(BITS)where & (BITS)no));
+}
+
+/* The larger; of a NaN and a number the number, so that a NaN score does not hide in the maximum. */
+static inline VEC FN(max)(VEC x, VEC y)
+{
+    return FN(select)(x > y, x, y);
+}
+
+/* 2^x in two factors, 2^x = (1 + *fraction) * *power with |fraction| < 0.42. x is rounded up to EXP2_MIN first, where
+ * *power is 0. The polynomial is the minimax one on [-1/2, 1/2] with p(0) = 1 exactly (found with the Remez algorithm).
+ */
+static inline void FN(exp2_parts)(VEC x, VEC *fraction, VEC *power)
+{
+    static const REAL c[] = EXP2_COEFFICIENTS;
+    const VEC bounded = FN(select)(x < FN(splat)(EXP2_MIN), FN(splat)(EXP2_MIN), x);
+    const VEC shifted = bounded + EXP2_SHIFT; /* the integer part stands in the low bits */
+    const VEC r = bounded - (shifted - EXP2_SHIFT);
+    VEC p = FN(splat)(c[sizeof c / sizeof c[0] - 1]);
+
+    for (int n = (int)(sizeof c / sizeof c[0]) - 2; n >= 0; n--)
+        p = p * r + c[n];
+    *fraction = p * r;
+    *power = (VEC)(((BITS)shifted << EXP2_MANTISSA) + ((WORD)EXP2_BIAS << EXP2_MANTISSA));
+}
+
+/* 2^x for x <= 0 (a little more is harmless); 0 for x <= EXP2_MIN and -inf, NaN for NaN. */
+static inline VEC FN(exp2)(VEC x)
+{
+    VEC fraction, power;
+
+    FN(exp2_parts)(x, &fraction, &power);
+    return fraction * power + power;
+}
+
+/* tanh(y) = (1 - e) / (1 + e), e = exp(-2 |y|), with 1 - e formed without cancellation. */
+static inline VEC FN(tanh)(VEC y)
+{
+    const INTS negative = y < 0;
+    const VEC magnitude = FN(select)(negative, -y, y);
+    VEC fraction, power, one_less, e, t;
+
+    FN(exp2_parts)(magnitude * (REAL)(-2 * LOG2_E), &fraction, &power);
+    e = fraction * power + power;
+    one_less = (1 - power) - fraction * power;
+    t = one_less / (1 + e);
+    return FN(select)(negative, -t, t);
+}
+
+/* Step 1: the query rows of a panel, transposed, and the keys that each sees. */
+static void FN(load_panel)(const WORK *w, int64_t row, int rows, PANEL *panel)
+{
+    const attn_problem *problem = w->setup->problem;
+    const attn_array *q = &w->buffers->q;
+    const size_t element = attn_dtype_size(problem->dtype);
+    REAL position[LANES];
+
+    panel->rows = rows;
+    for (int lane = 0; lane < LANES; lane++) {
+        const int64_t r = row + (lane < rows ? lane : rows - 1);
+        const int64_t place = w->task->b * q->batch_stride + w->task->h * q->head_stride + r * q->row_stride;
+        const int64_t i = attn_segments_global(w->setup->q_rows, r);
+        const int64_t diagonal = i + problem->shape.kv_seq - problem->shape.seq;
+        const attn_interval keys = attn_mask_row(&problem->mask, &problem->shape, w->task->b, i);
+        const REAL *from = CONVERT_FROM(problem->dtype, (const char *)q->data + (size_t)place * element, w->row, w->D);
+
+        for (int64_t d = 0; d < w->D; d++)
+            panel->q[d * LANES + lane] = from[d];
+        panel->seen_lo[lane] = keys.lo;
+        panel->seen_hi[lane] = keys.hi;
+        if (lane == 0)
+            panel->diagonal = diagonal;
+        position[lane] = (REAL)(diagonal - panel->diagonal);
+    }
+    for (int n = 0; n < 2; n++) {
+        panel->position[n] = FN(load)(position + n * WIDTH);
+        panel->max[n] = FN(splat)((REAL)-INFINITY);
+        panel->sum[n] = FN(splat)(0);
+    }
+    memset(panel->o, 0, (size_t)w->Dv * LANES * sizeof(REAL));
+}
+
+/* Step 2: which keys of a part each lane sees. Both ends rise with the lane, so equal ends make a search needless. */
+static void FN(find_lane_ends)(const attn_segments *part, const int64_t *global, int64_t *local)
+{
+    local[0] = attn_segments_below(part, global[0]);
+    local[LANES - 1] = attn_segments_below(part, global[LANES - 1]);
+    for (int lane = 1; lane < LANES - 1; lane++)
+        local[lane] = local[0] == local[LANES - 1] ? local[0] : attn_segments_below(part, global[lane]);
+}
+
+static void FN(find_keys)(const attn_segments *part, PANEL *panel)
+{
+    FN(find_lane_ends)(part, panel->seen_lo, panel->lo);
+    FN(find_lane_ends)(part, panel->seen_hi, panel->hi);
+    panel->first = panel->lo[0];
+    panel->last = panel->hi[LANES - 1];
+    panel->all_from = panel->lo[LANES - 1];
+    panel->all_to = panel->hi[0];
+}
+
+/* Step 3: a block of keys and values as REAL: in place when they are, converted otherwise. */
+static KEYS FN(load_keys)(const WORK *w, int64_t part, int64_t begin, int64_t count)
+{
+    const attn_dtype dtype = w->setup->problem->dtype;
+    const size_t element = attn_dtype_size(dtype);
+    const attn_array *k = &w->buffers->k[part], *v = &w->buffers->v[part];
+    const char *k_from =
+        (const char *)k->data +
+        (size_t)(w->task->b * k->batch_stride + w->kv_head * k->head_stride + begin * k->row_stride) * element;
+    const char *v_from =
+        (const char *)v->data +
+        (size_t)(w->task->b * v->batch_stride + w->kv_head * v->head_stride + begin * v->row_stride) * element;
+    KEYS keys = {.k = w->k_block, .v = w->v_block, .k_stride = w->D, .v_stride = w->Dv, .begin = begin};
+
+    if (element == sizeof(REAL)) {
+        keys.k = (const REAL *)(const void *)k_from;
+        keys.v = (const REAL *)(const void *)v_from;
+        keys.k_stride = k->row_stride;
+        keys.v_stride = v->row_stride;
+        return keys;
+    }
+    for (int64_t j = 0; j < count; j++) {
+        CONVERT_FROM(dtype, k_from + (size_t)(j * k->row_stride) * element, w->k_block + j * w->D, w->D);
+        CONVERT_FROM(dtype, v_from + (size_t)(j * v->row_stride) * element, w->v_block + j * w->Dv, w->Dv);
+    }
+    return keys;
+}
+
+/* Step 4: scores of `tile` keys against a panel. */
+static inline __attribute__((always_inline)) void FN(score_tile)(const int tile, const REAL *restrict q,
+                                                                 const REAL *restrict k, int64_t k_stride, int64_t D,
+                                                                 REAL factor, REAL *restrict scores)
+{
+    VEC sum[KEY_TILE][2];
+
+    PORTABLE_UNROLL
+    for (int j = 0; j < tile; j++)
+        sum[j][0] = sum[j][1] = FN(splat)(0);
+    for (int64_t d = 0; d < D; d++) {
+        const VEC q0 = FN(load)(q + d * LANES), q1 = FN(load)(q + d * LANES + WIDTH);
+
+        PORTABLE_UNROLL
+        for (int j = 0; j < tile; j++) {
+            const VEC key = FN(splat)(k[j * k_stride + d]);
+
+            sum[j][0] += key * q0;
+            sum[j][1] += key * q1;
+        }
+    }
+    PORTABLE_UNROLL
+    for (int j = 0; j < tile; j++) {
+        FN(store)(scores + j * LANES, sum[j][0] * factor);
+        FN(store)(scores + j * LANES + WIDTH, sum[j][1] * factor);
+    }
+}
+
+static void FN(score_keys)(const WORK *w, const PANEL *panel, const KEYS *keys, int64_t from, int64_t to)
+{
+    int64_t j = from;
+
+    for (; j + KEY_TILE <= to; j += KEY_TILE)
+        FN(score_tile)
+        (KEY_TILE, panel->q, keys->k + j * keys->k_stride, keys->k_stride, w->D, w->factor, w->scores + j * LANES);
+    for (; j + 2 <= to; j += 2)
+        FN(score_tile)
+        (2, panel->q, keys->k + j * keys->k_stride, keys->k_stride, w->D, w->factor, w->scores + j * LANES);
+    for (; j < to; j++)
+        FN(score_tile)
+        (1, panel->q, keys->k + j * keys->k_stride, keys->k_stride, w->D, w->factor, w->scores + j * LANES);
+}
+
+/* Step 5: softcap and ALiBi. */
+static void FN(adjust_scores)(const WORK *w, const PANEL *panel, const attn_segments *part, const KEYS *keys,
+                              int64_t from, int64_t to)
+{
+    for (int64_t j = from; j < to; j++) {
+        REAL distance = 0;
+
+        if (w->slope != 0)
+            distance = (REAL)(attn_segments_global(part, keys->begin + j) - panel->diagonal);
+        for (int n = 0; n < 2; n++) {
+            VEC x = FN(load)(w->scores + j * LANES + n * WIDTH);
+
+            if (w->cap != 0)
+                x = FN(tanh)(x) * w->cap;
+            if (w->slope != 0) {
+                const VEC away = panel->position[n] - distance;
+
+                x -= FN(select)(away < 0, -away, away) * w->slope;
+            }
+            FN(store)(w->scores + j * LANES + n * WIDTH, x);
+        }
+    }
+}
+
+/* Step 6: keys that a lane does not see get the score -inf. */
+static void FN(mask_scores)(const WORK *w, const PANEL *panel, const KEYS *keys, int64_t from, int64_t to)
+{
+    SWORD lo[LANES], hi[LANES];
+
+    for (int lane = 0; lane < LANES; lane++) {
+        const int64_t a = panel->lo[lane] - keys->begin, b = panel->hi[lane] - keys->begin;
+
+        lo[lane] = (SWORD)(a < from ? from : a > to ? to : a);
+        hi[lane] = (SWORD)(b < from ? from : b > to ? to : b);
+    }
+    for (int n = 0; n < 2; n++) {
+        INTS low, high;
+
+        memcpy(&low, lo + n * WIDTH, sizeof low);
+        memcpy(&high, hi + n * WIDTH, sizeof high);
+        for (int64_t j = from; j < to; j++) {
+            const INTS key = (SWORD)j - (INTS){0};
+            REAL *at = w->scores + j * LANES + n * WIDTH;
+
+            FN(store)(at, FN(select)((low <= key) & (key < high), FN(load)(at), FN(splat)((REAL)-INFINITY)));
+        }
+    }
+}
+
+/* Step 7: the online softmax. Scores become weights; factor gets what the sums so far must be multiplied with. */
+static void FN(softmax)(const WORK *w, PANEL *panel, int64_t from, int64_t to, VEC factor[2])
+{
+    for (int n = 0; n < 2; n++) {
+        REAL *column = w->scores + n * WIDTH;
+        const VEC none = FN(splat)((REAL)-INFINITY);
+        VEC max = panel->max[n], sum = FN(splat)(0), base;
+
+        for (int64_t j = from; j < to; j++)
+            max = FN(max)(FN(load)(column + j * LANES), max);
+        base = FN(select)(max == none, FN(splat)(0), max); /* a row that has seen no key yet: 2^(-inf - 0) = 0 */
+        for (int64_t j = from; j < to; j++) {
+            const VEC p = FN(exp2)(FN(load)(column + j * LANES) - base);
+
+            FN(store)(column + j * LANES, p);
+            sum += p;
+        }
+        factor[n] = FN(exp2)(panel->max[n] - base);
+        panel->sum[n] = panel->sum[n] * factor[n] + sum;
+        panel->max[n] = max;
+    }
+}
+
+/* Step 8: `tile` columns of V times the weights, added to the rescaled output. */
+static inline __attribute__((always_inline)) void FN(value_tile)(const int tile, const REAL *restrict weights,
+                                                                 const REAL *restrict v, int64_t v_stride,
+                                                                 int64_t count, const VEC factor[2], REAL *restrict o)
+{
+    VEC sum[VALUE_TILE][2];
+
+    PORTABLE_UNROLL
+    for (int d = 0; d < tile; d++)
+        sum[d][0] = sum[d][1] = FN(splat)(0);
+    for (int64_t j = 0; j < count; j++) {
+        const VEC p0 = FN(load)(weights + j * LANES), p1 = FN(load)(weights + j * LANES + WIDTH);
+
+        PORTABLE_UNROLL
+        for (int d = 0; d < tile; d++) {
+            const VEC value = FN(splat)(v[j * v_stride + d]);
+
+            sum[d][0] += value * p0;
+            sum[d][1] += value * p1;
+        }
+    }
+    PORTABLE_UNROLL
+    for (int d = 0; d < tile; d++) {
+        FN(store)(o + d * LANES, FN(load)(o + d * LANES) * factor[0] + sum[d][0]);
+        FN(store)(o + d * LANES + WIDTH, FN(load)(o + d * LANES + WIDTH) * factor[1] + sum[d][1]);
+    }
+}
+
+static void FN(add_values)(const WORK *w, const PANEL *panel, const KEYS *keys, int64_t from, int64_t to,
+                           const VEC factor[2])
+{
+    const REAL *weights = w->scores + from * LANES, *v = keys->v + from * keys->v_stride;
+    int64_t d = 0;
+
+    for (; d + VALUE_TILE <= w->Dv; d += VALUE_TILE)
+        FN(value_tile)(VALUE_TILE, weights, v + d, keys->v_stride, to - from, factor, panel->o + d * LANES);
+    for (; d + 2 <= w->Dv; d += 2)
+        FN(value_tile)(2, weights, v + d, keys->v_stride, to - from, factor, panel->o + d * LANES);
+    for (; d < w->Dv; d++)
+        FN(value_tile)(1, weights, v + d, keys->v_stride, to - from, factor, panel->o + d * LANES);
+}
+
+/* Infinities and NaN have all bits of the exponent set; an integer sum of such cases vectorises. */
+static bool FN(all_finite)(const WORK *w, const KEYS *keys, int64_t from, int64_t to)
+{
+    const WORD exponent = (((WORD)1 << (sizeof(REAL) * 8 - 1 - EXP2_MANTISSA)) - 1) << EXP2_MANTISSA;
+    WORD found = 0;
+
+    for (int64_t j = from; j < to; j++)
+        for (int64_t d = 0; d < w->Dv; d++) {
+            WORD bits;
+
+            memcpy(&bits, &keys->v[j * keys->v_stride + d], sizeof bits);
+            found |= (bits & exponent) == exponent;
+        }
+    return found == 0;
+}
+
+/* Step 8 where V has an infinity or NaN that some lane does not see: 0 times that must not reach the lane. */
+static void FN(add_visible_values)(const WORK *w, const PANEL *panel, const KEYS *keys, int64_t from, int64_t to,
+                                   const VEC factor[2])
+{
+    for (int lane = 0; lane < LANES; lane++) {
+        const REAL scale = factor[lane / WIDTH][lane % WIDTH];
+
+        for (int64_t d = 0; d < w->Dv; d++) {
+            REAL sum = 0;
+
+            for (int64_t j = from; j < to; j++)
+                if (panel->lo[lane] <= keys->begin + j && keys->begin + j < panel->hi[lane])
+                    sum += w->scores[j * LANES + lane] * keys->v[j * keys->v_stride + d];
+            panel->o[d * LANES + lane] = panel->o[d * LANES + lane] * scale + sum;
+        }
+    }
+}
+
+/* Steps 4 to 8 for one panel and one block of `count` keys. */
+static void FN(visit_keys)(const WORK *w, PANEL *panel, const attn_segments *part, const KEYS *keys, int64_t count)
+{
+    const int64_t from = panel->first > keys->begin ? panel->first - keys->begin : 0;
+    const int64_t to = panel->last < keys->begin + count ? panel->last - keys->begin : count;
+    const bool partial = panel->all_from > keys->begin + from || panel->all_to < keys->begin + to;
+    VEC factor[2];
+
+    if (from >= to)
+        return;
+    FN(score_keys)(w, panel, keys, from, to);
+    if (w->cap != 0 || w->slope != 0)
+        FN(adjust_scores)(w, panel, part, keys, from, to);
+    if (partial)
+        FN(mask_scores)(w, panel, keys, from, to);
+    FN(softmax)(w, panel, from, to, factor);
+    if (partial && !FN(all_finite)(w, keys, from, to))
+        FN(add_visible_values)(w, panel, keys, from, to, factor);
+    else
+        FN(add_values)(w, panel, keys, from, to, factor);
+}
+
+/* Step 9: divide, add the sink, write o and lse. */
+static void FN(store_panel)(const WORK *w, int64_t row, const PANEL *panel)
+{
+    const attn_forward_setup *setup = w->setup;
+    const attn_array *o = &w->buffers->o, *lse = &w->buffers->lse;
+    const double *sinks = setup->add_sinks ? setup->problem->score.sinks : NULL;
+    const size_t element = attn_dtype_size(setup->o_dtype);
+
+    for (int lane = 0; lane < panel->rows; lane++) {
+        const int64_t r = row + lane;
+        const int64_t o_place = w->task->b * o->batch_stride + w->task->h * o->head_stride + r * o->row_stride;
+        const int64_t lse_place = w->task->b * lse->batch_stride + w->task->h * lse->head_stride + r * lse->row_stride;
+        double max = (double)panel->max[lane / WIDTH][lane % WIDTH] * LN_2;
+        double sum = (double)panel->sum[lane / WIDTH][lane % WIDTH], scale = 1;
+
+        if (sinks != NULL) {
+            const double sink = sinks[setup->head_begin + w->task->h];
+            const double larger = sink > max ? sink : max;
+
+            scale = exp(max - larger);
+            sum = sum * scale + exp(sink - larger);
+            max = larger;
+        }
+        scale = sum == 0 ? 0 : scale / sum;
+        for (int64_t d = 0; d < w->Dv; d++)
+            w->row[d] = panel->o[d * LANES + lane] * (REAL)scale;
+        CONVERT_TO(setup->o_dtype, (char *)o->data + (size_t)o_place * element, w->row, w->Dv);
+        ((REAL *)lse->data)[lse_place] = (REAL)(sum == 0 ? -INFINITY : max + log(sum));
+    }
+}
+
+/* Deals the scratch memory to a task. Every array is a whole number of cache lines long. */
+static REAL *FN(take)(char **scratch, size_t count)
+{
+    REAL *taken = (REAL *)(void *)*scratch;
+
+    *scratch += portable_round(count * sizeof(REAL));
+    return taken;
+}
+
+static size_t FN(scratch_bytes)(int64_t D, int64_t Dv, int64_t rows)
+{
+    const size_t panels = (size_t)((rows + LANES - 1) / LANES), wide = (size_t)(D > Dv ? D : Dv);
+
+    return portable_round(panels * sizeof(PANEL)) + panels * portable_round((size_t)D * LANES * sizeof(REAL)) +
+           panels * portable_round((size_t)Dv * LANES * sizeof(REAL)) + portable_round(wide * sizeof(REAL)) +
+           portable_round(KEY_BLOCK * LANES * sizeof(REAL)) + portable_round(KEY_BLOCK * (size_t)D * sizeof(REAL)) +
+           portable_round(KEY_BLOCK * (size_t)Dv * sizeof(REAL));
+}
+
+static WORK FN(open_work)(const attn_forward_setup *setup, const attn_forward_buffers *buffers, const attn_task *task,
+                          char *scratch)
+{
+    const attn_problem *problem = setup->problem;
+    const attn_score *score = &problem->score;
+    WORK w = {.setup = setup,
+              .buffers = buffers,
+              .task = task,
+              .D = problem->shape.head_dim,
+              .Dv = problem->shape.v_head_dim,
+              .kv_head = attn_task_kv_head(setup, task->h),
+              .factor = (REAL)(score->softcap > 0 ? score->scale / score->softcap : score->scale * LOG2_E),
+              .cap = (REAL)(score->softcap * LOG2_E)};
+
+    if (score->alibi_slopes != NULL)
+        w.slope = (REAL)(score->alibi_slopes[setup->head_begin + task->h] * LOG2_E);
+    w.panel_count = (int)((task->rows + LANES - 1) / LANES);
+    w.panels = (PANEL *)(void *)scratch;
+    scratch += portable_round((size_t)w.panel_count * sizeof(PANEL));
+    for (int n = 0; n < w.panel_count; n++) {
+        w.panels[n].q = FN(take)(&scratch, (size_t)w.D * LANES);
+        w.panels[n].o = FN(take)(&scratch, (size_t)w.Dv * LANES);
+    }
+    w.row = FN(take)(&scratch, (size_t)(w.D > w.Dv ? w.D : w.Dv));
+    w.scores = FN(take)(&scratch, KEY_BLOCK * LANES);
+    w.k_block = FN(take)(&scratch, KEY_BLOCK * (size_t)w.D);
+    w.v_block = FN(take)(&scratch, KEY_BLOCK * (size_t)w.Dv);
+    return w;
+}
+
+/* All panels against all blocks of one part; a block is converted once and stays in cache for all panels. */
+static void FN(visit_part)(WORK *w, int64_t part)
+{
+    const attn_segments *rows = w->setup->part_rows[part];
+    int64_t first = INT64_MAX, last = 0;
+
+    for (int n = 0; n < w->panel_count; n++) {
+        PANEL *panel = &w->panels[n];
+
+        FN(find_keys)(rows, panel);
+        if (panel->first < panel->last) {
+            first = panel->first < first ? panel->first : first;
+            last = panel->last > last ? panel->last : last;
+        }
+    }
+    for (int64_t begin = first; begin < last; begin += KEY_BLOCK) {
+        const int64_t count = last - begin < KEY_BLOCK ? last - begin : KEY_BLOCK;
+        const KEYS keys = FN(load_keys)(w, part, begin, count);
+
+        for (int n = 0; n < w->panel_count; n++)
+            FN(visit_keys)(w, &w->panels[n], rows, &keys, count);
+    }
+}
+
+static void FN(forward)(const attn_forward_setup *setup, const attn_forward_buffers *buffers, const attn_task *task,
+                        void *scratch)
+{
+    WORK w = FN(open_work)(setup, buffers, task, scratch);
+
+    for (int n = 0; n < w.panel_count; n++) {
+        const int64_t left = task->rows - (int64_t)n * LANES;
+
+        FN(load_panel)(&w, task->row + (int64_t)n * LANES, (int)(left < LANES ? left : LANES), &w.panels[n]);
+    }
+    for (int64_t part = 0; part < setup->part_count; part++)
+        FN(visit_part)(&w, part);
+    for (int n = 0; n < w.panel_count; n++)
+        FN(store_panel)(&w, task->row + (int64_t)n * LANES, &w.panels[n]);
+}
+
+#undef VEC
+#undef BITS
+#undef INTS
+#undef PANEL
+#undef WORK
+#undef KEYS
+#undef WIDTH
+#undef LANES

@@ -1,0 +1,441 @@
+/* Every kernel of the table alone against a plain float64 computation: types, masks, settings, odd shapes, parts. */
+#include "harness.h"
+
+#include <attn/kernel.h>
+#include <attn/partition.h>
+#include <attn/random.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One problem with its arrays, its exact result, and how the keys are cut into parts. */
+typedef struct fixture {
+    attn_problem problem;
+    void *q, *k, *v;
+    double *o, *lse; /* exact, from the rounded inputs */
+    double max_score;
+} fixture;
+
+static int64_t elements(const attn_shape *s, int64_t heads, int64_t rows, int64_t width)
+{
+    return s->batch * heads * rows * width;
+}
+
+static void *random_array(attn_dtype dtype, attn_stream stream, int64_t count)
+{
+    void *array = malloc((size_t)count * attn_dtype_size(dtype) + 1);
+
+    attn_random_fill(7, stream, 0, (size_t)count, dtype, array);
+    return array;
+}
+
+/* Attention by its definition, with the mask written out pair by pair rather than as an interval. */
+static bool visible(const attn_problem *p, int64_t b, int64_t i, int64_t j)
+{
+    const int64_t diagonal = i + p->shape.kv_seq - p->shape.seq;
+    bool same = true;
+
+    if (p->mask.cu_seqlens != NULL)
+        for (int64_t n = 1; n < p->mask.documents; n++)
+            same = same && (i >= p->mask.cu_seqlens[n]) == (j >= p->mask.cu_seqlens[n]);
+    return same && (!p->mask.causal || j <= diagonal) &&
+           (p->mask.window_left < 0 || j >= diagonal - p->mask.window_left) &&
+           (p->mask.window_right < 0 || j <= diagonal + p->mask.window_right) &&
+           (p->mask.kv_len == NULL || j < p->mask.kv_len[b]);
+}
+
+static double score(const fixture *f, int64_t b, int64_t h, int64_t i, int64_t j)
+{
+    const attn_problem *p = &f->problem;
+    const attn_shape *s = &p->shape;
+    const int64_t q = ((b * s->heads + h) * s->seq + i) * s->head_dim;
+    const int64_t k = ((b * s->kv_heads + h / attn_shape_group(s)) * s->kv_seq + j) * s->head_dim;
+    double x = 0;
+
+    for (int64_t d = 0; d < s->head_dim; d++)
+        x += attn_load(p->dtype, f->q, (size_t)(q + d)) * attn_load(p->dtype, f->k, (size_t)(k + d));
+    x *= p->score.scale;
+    if (p->score.softcap > 0)
+        x = p->score.softcap * tanh(x / p->score.softcap);
+    if (p->score.alibi_slopes != NULL)
+        x -= p->score.alibi_slopes[h] * fabs((double)(i + s->kv_seq - s->seq - j));
+    return x;
+}
+
+static void solve_row(fixture *f, int64_t b, int64_t h, int64_t i)
+{
+    const attn_problem *p = &f->problem;
+    const attn_shape *s = &p->shape;
+    const int64_t row = (b * s->heads + h) * s->seq + i;
+    const int64_t v = (b * s->kv_heads + h / attn_shape_group(s)) * s->kv_seq;
+    double max = p->score.sinks != NULL ? p->score.sinks[h] : -INFINITY, sum = 0;
+
+    for (int64_t j = 0; j < s->kv_seq; j++)
+        if (visible(p, b, i, j)) {
+            const double x = score(f, b, h, i, j);
+
+            max = fmax(max, x);
+            f->max_score = fmax(f->max_score, fabs(x));
+        }
+    if (p->score.sinks != NULL)
+        sum = exp(p->score.sinks[h] - max);
+    memset(f->o + row * s->v_head_dim, 0, (size_t)s->v_head_dim * sizeof *f->o);
+    for (int64_t j = 0; j < s->kv_seq; j++)
+        if (visible(p, b, i, j)) {
+            const double weight = exp(score(f, b, h, i, j) - max);
+
+            sum += weight;
+            for (int64_t d = 0; d < s->v_head_dim; d++)
+                f->o[row * s->v_head_dim + d] +=
+                    weight * attn_load(p->dtype, f->v, (size_t)((v + j) * s->v_head_dim + d));
+        }
+    for (int64_t d = 0; d < s->v_head_dim && sum > 0; d++)
+        f->o[row * s->v_head_dim + d] /= sum;
+    f->lse[row] = sum > 0 ? max + log(sum) : -INFINITY;
+}
+
+static fixture make(const attn_problem *problem)
+{
+    const attn_shape *s = &problem->shape;
+    fixture f = {.problem = *problem};
+
+    TEST_OK(attn_problem_check(problem, &attn_test_error));
+    f.q = random_array(problem->dtype, ATTN_STREAM_Q, elements(s, s->heads, s->seq, s->head_dim));
+    f.k = random_array(problem->dtype, ATTN_STREAM_K, elements(s, s->kv_heads, s->kv_seq, s->head_dim));
+    f.v = random_array(problem->dtype, ATTN_STREAM_V, elements(s, s->kv_heads, s->kv_seq, s->v_head_dim));
+    f.o = malloc((size_t)elements(s, s->heads, s->seq, s->v_head_dim) * sizeof *f.o);
+    f.lse = malloc((size_t)elements(s, s->heads, s->seq, 1) * sizeof *f.lse);
+    for (int64_t b = 0; b < s->batch; b++)
+        for (int64_t h = 0; h < s->heads; h++)
+            for (int64_t i = 0; i < s->seq; i++)
+                solve_row(&f, b, h, i);
+    return f;
+}
+
+static void drop(fixture *f)
+{
+    free(f->q);
+    free(f->k);
+    free(f->v);
+    free(f->o);
+    free(f->lse);
+}
+
+enum { PARTS_MAX = 5 };
+
+/* What one run of a kernel used and gave. */
+typedef struct outcome {
+    void *o, *lse;
+} outcome;
+
+/* Gathers the rows of one part from a global [B,H,S,width] array: what a rank would hold. */
+static void *cut(const attn_shape *s, attn_dtype dtype, const void *from, int64_t heads, int64_t seq, int64_t width,
+                 const attn_segments *rows)
+{
+    const size_t bytes = attn_dtype_size(dtype) * (size_t)width;
+    char *to = malloc((size_t)(s->batch * heads * rows->rows) * bytes + 1);
+
+    for (int64_t n = 0; n < s->batch * heads; n++)
+        for (int64_t r = 0; r < rows->rows; r++)
+            memcpy(to + (size_t)(n * rows->rows + r) * bytes,
+                   (const char *)from + (size_t)(n * seq + attn_segments_global(rows, r)) * bytes, bytes);
+    return to;
+}
+
+/* Runs all queries against keys cut by a layout into parts; o and lse come back in global order. */
+static outcome run(const attn_kernel *kernel, const fixture *f, const attn_layout *layout, int parts, int threads)
+{
+    const attn_shape *s = &f->problem.shape;
+    const attn_dtype dtype = f->problem.dtype, sum_dtype = attn_dtype_accumulator(dtype);
+    const int64_t zero = 0;
+    attn_segments *all, *rows[PARTS_MAX];
+    attn_array k[PARTS_MAX], v[PARTS_MAX];
+    outcome out = {malloc((size_t)elements(s, s->heads, s->seq, s->v_head_dim) * attn_dtype_size(dtype)),
+                   malloc((size_t)elements(s, s->heads, s->seq, 1) * attn_dtype_size(sum_dtype))};
+    attn_forward_setup setup = {.problem = &f->problem,
+                                .head_count = s->heads,
+                                .part_count = parts,
+                                .part_rows = (const attn_segments *const *)rows,
+                                .o_dtype = dtype,
+                                .add_sinks = true,
+                                .threads = threads};
+    attn_forward_buffers buffers = {.q = attn_array_dense(f->q, s->heads, s->seq, s->head_dim),
+                                    .k = k,
+                                    .v = v,
+                                    .o = attn_array_dense(out.o, s->heads, s->seq, s->v_head_dim),
+                                    .lse = attn_array_dense(out.lse, s->heads, s->seq, 1)};
+    attn_forward *forward;
+
+    TEST_OK(attn_segments_create(1, &zero, &s->seq, &all, &attn_test_error));
+    setup.q_rows = all;
+    for (int p = 0; p < parts; p++) {
+        TEST_OK(attn_layout_rows(layout, s->kv_seq, parts, p, &rows[p], &attn_test_error));
+        k[p] = attn_array_dense(cut(s, dtype, f->k, s->kv_heads, s->kv_seq, s->head_dim, rows[p]), s->kv_heads,
+                                rows[p]->rows, s->head_dim);
+        v[p] = attn_array_dense(cut(s, dtype, f->v, s->kv_heads, s->kv_seq, s->v_head_dim, rows[p]), s->kv_heads,
+                                rows[p]->rows, s->v_head_dim);
+    }
+    memset(out.o, 0xff, (size_t)elements(s, s->heads, s->seq, s->v_head_dim) * attn_dtype_size(dtype));
+    TEST_OK(attn_forward_create(kernel, &setup, &forward, &attn_test_error));
+    attn_forward_execute(forward, &buffers);
+    CU_ASSERT_EQUAL(attn_forward_pairs(forward), attn_mask_pairs(&f->problem.mask, s) * s->heads);
+    attn_forward_destroy(forward);
+    for (int p = 0; p < parts; p++) {
+        free(k[p].data);
+        free(v[p].data);
+        attn_segments_destroy(rows[p]);
+    }
+    attn_segments_destroy(all);
+    return out;
+}
+
+/* The project's tolerance: 8 eps max(1, |s|) for 32 and 64 bits, 2 eps for 16. */
+static double tolerance(const fixture *f)
+{
+    const double eps = attn_dtype_epsilon(f->problem.dtype);
+
+    return attn_dtype_size(f->problem.dtype) == 2 ? 2 * eps : 8 * eps * fmax(1, f->max_score);
+}
+
+static void compare(const fixture *f, const outcome *out)
+{
+    const attn_shape *s = &f->problem.shape;
+    const int64_t rows = elements(s, s->heads, s->seq, 1);
+    const attn_dtype sum_dtype = attn_dtype_accumulator(f->problem.dtype);
+
+    for (int64_t n = 0; n < rows * s->v_head_dim; n++)
+        TEST_CLOSE(attn_load(f->problem.dtype, out->o, (size_t)n), f->o[n], tolerance(f));
+    for (int64_t n = 0; n < rows; n++)
+        TEST_CLOSE(attn_load(sum_dtype, out->lse, (size_t)n), f->lse[n], tolerance(f));
+}
+
+static void check_all_kernels(const attn_problem *problem)
+{
+    fixture f = make(problem);
+
+    for (size_t n = 0; n < attn_kernel_count(); n++) {
+        const attn_kernel *kernel = attn_kernel_at(n);
+        const size_t layout = n % attn_layout_count();
+
+        if (!attn_kernel_available(kernel, problem->dtype, NULL, 0))
+            continue;
+        for (int parts = 1; parts <= PARTS_MAX; parts += 2) {
+            outcome out = run(kernel, &f, attn_layout_at((layout + (size_t)parts) % attn_layout_count()), parts,
+                              parts == 1 ? 1 : 2);
+
+            compare(&f, &out);
+            free(out.o);
+            free(out.lse);
+        }
+    }
+    drop(&f);
+}
+
+#define PROBLEM(B, HQ, HKV, SQ, SKV, DQK, DV, TYPE)                                                                    \
+    {                                                                                                                  \
+        .shape =                                                                                                       \
+            {.batch = B, .heads = HQ, .kv_heads = HKV, .seq = SQ, .kv_seq = SKV, .head_dim = DQK, .v_head_dim = DV},   \
+        .dtype = TYPE, .mask = ATTN_MASK_FULL, .score = {                                                              \
+            .scale = 0.3                                                                                               \
+        }                                                                                                              \
+    }
+
+static void test_odd_shapes(void)
+{
+    static const int64_t shapes[][7] = {
+        {1, 1, 1, 1, 1, 1, 1},     {1, 2, 1, 7, 5, 3, 2},       {2, 4, 2, 33, 65, 17, 40}, {1, 3, 3, 64, 129, 64, 64},
+        {1, 1, 1, 200, 300, 8, 5}, {1, 6, 2, 31, 257, 128, 33}, {1, 1, 1, 1, 1000, 16, 16}};
+
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
+        for (size_t n = 0; n < sizeof shapes / sizeof shapes[0]; n++) {
+            const int64_t *s = shapes[n];
+            attn_problem full = PROBLEM(s[0], s[1], s[2], s[3], s[4], s[5], s[6], (attn_dtype)dtype);
+            attn_problem causal = full;
+
+            causal.mask.causal = true;
+            check_all_kernels(&full);
+            check_all_kernels(&causal);
+        }
+}
+
+static void test_masks(void)
+{
+    static const int64_t kv_len[] = {140, 0, 37};
+    static const int64_t cu_seqlens[] = {0, 0, 13, 14, 90, 90, 140};
+    static const int64_t windows[][2] = {{16, -1}, {0, 0}, {-1, 3}, {40, 7}, {200, 200}};
+
+    for (int dtype = ATTN_FLOAT64; dtype <= ATTN_FLOAT32; dtype++) {
+        attn_problem padded = PROBLEM(3, 2, 1, 70, 140, 24, 16, (attn_dtype)dtype);
+        attn_problem documents = PROBLEM(1, 2, 2, 140, 140, 24, 16, (attn_dtype)dtype);
+
+        padded.mask.kv_len = kv_len;
+        check_all_kernels(&padded);
+        padded.mask.causal = true;
+        check_all_kernels(&padded);
+        documents.mask.cu_seqlens = cu_seqlens;
+        documents.mask.documents = 6;
+        check_all_kernels(&documents);
+        documents.mask.causal = true;
+        check_all_kernels(&documents);
+        for (size_t n = 0; n < sizeof windows / sizeof windows[0]; n++) {
+            attn_problem window = PROBLEM(1, 1, 1, 150, 140, 24, 16, (attn_dtype)dtype);
+
+            window.mask.window_left = windows[n][0];
+            window.mask.window_right = windows[n][1];
+            check_all_kernels(&window);
+            window.mask.causal = true;
+            check_all_kernels(&window);
+        }
+    }
+}
+
+static void test_scores(void)
+{
+    double slopes[4], sinks[] = {0.5, -3, 20, 0};
+
+    attn_alibi_slopes(4, slopes);
+    for (int dtype = ATTN_FLOAT64; dtype <= ATTN_FLOAT32; dtype++) {
+        attn_problem p = PROBLEM(1, 4, 2, 50, 90, 32, 16, (attn_dtype)dtype);
+
+        p.score.softcap = 2;
+        check_all_kernels(&p);
+        p.score.softcap = 50;
+        check_all_kernels(&p);
+        p.score.alibi_slopes = slopes;
+        check_all_kernels(&p);
+        p.score.softcap = 0;
+        p.score.sinks = sinks;
+        p.mask.causal = true;
+        check_all_kernels(&p);
+        p.score.scale = -0.7;
+        check_all_kernels(&p);
+        p.score.scale = 0;
+        check_all_kernels(&p);
+        p.score.scale = 500; /* scores of some thousands */
+        check_all_kernels(&p);
+    }
+}
+
+/* Sinks count in rows that see no key. */
+static void test_rows_without_keys(void)
+{
+    double sinks[] = {0.5, -3};
+    static const int64_t kv_len[] = {0};
+    attn_problem p = PROBLEM(1, 2, 2, 20, 30, 8, 8, ATTN_FLOAT32);
+
+    p.mask.kv_len = kv_len;
+    check_all_kernels(&p);
+    p.score.sinks = sinks;
+    check_all_kernels(&p);
+}
+
+static bool equal_rows(const fixture *f, const outcome *a, const outcome *b, int64_t from, int64_t to)
+{
+    const attn_shape *s = &f->problem.shape;
+    const size_t bytes = attn_dtype_size(f->problem.dtype) * (size_t)s->v_head_dim;
+    const size_t lse = attn_dtype_size(attn_dtype_accumulator(f->problem.dtype));
+
+    return memcmp((char *)a->o + (size_t)from * bytes, (char *)b->o + (size_t)from * bytes,
+                  (size_t)(to - from) * bytes) == 0 &&
+           memcmp((char *)a->lse + (size_t)from * lse, (char *)b->lse + (size_t)from * lse,
+                  (size_t)(to - from) * lse) == 0;
+}
+
+/* Later keys, even NaN and infinite ones, leave the causal output of earlier rows as it was, bit for bit. */
+static void test_later_keys_do_not_matter(void)
+{
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
+        for (size_t n = 0; n < attn_kernel_count(); n++) {
+            const attn_kernel *kernel = attn_kernel_at(n);
+            attn_problem p = PROBLEM(1, 1, 1, 150, 150, 20, 12, (attn_dtype)dtype);
+            const int64_t kept = 77;
+            fixture f;
+            outcome before, after;
+
+            if (!attn_kernel_available(kernel, p.dtype, NULL, 0))
+                continue;
+            p.mask.causal = true;
+            f = make(&p);
+            before = run(kernel, &f, attn_layout_at(0), 1, 2);
+            for (int64_t j = kept; j < 150; j++)
+                for (int64_t d = 0; d < 20; d++) {
+                    attn_store(p.dtype, f.k, (size_t)(j * 20 + d), j % 3 == 0 ? NAN : j % 3 == 1 ? INFINITY : -9);
+                    if (d < 12)
+                        attn_store(p.dtype, f.v, (size_t)(j * 12 + d), j % 3 == 0 ? INFINITY : j % 3 == 1 ? NAN : 8);
+                }
+            after = run(kernel, &f, attn_layout_at(0), 1, 2);
+            CU_ASSERT(equal_rows(&f, &before, &after, 0, kept));
+            CU_ASSERT(!equal_rows(&f, &before, &after, kept, 150));
+            free(before.o);
+            free(before.lse);
+            free(after.o);
+            free(after.lse);
+            drop(&f);
+        }
+}
+
+/* The number of threads changes the tasks and not one bit of the result. */
+static void test_threads_do_not_matter(void)
+{
+    attn_problem p = PROBLEM(2, 3, 1, 333, 333, 16, 16, ATTN_FLOAT32);
+    fixture f;
+
+    p.mask.causal = true;
+    f = make(&p);
+    for (size_t n = 0; n < attn_kernel_count(); n++) {
+        outcome one, five;
+
+        if (!attn_kernel_available(attn_kernel_at(n), p.dtype, NULL, 0))
+            continue;
+        one = run(attn_kernel_at(n), &f, attn_layout_at(0), 1, 1);
+        five = run(attn_kernel_at(n), &f, attn_layout_at(0), 1, 5);
+        CU_ASSERT(equal_rows(&f, &one, &five, 0, 2 * 3 * 333));
+        free(one.o);
+        free(one.lse);
+        free(five.o);
+        free(five.lse);
+    }
+    drop(&f);
+}
+
+static void test_table(void)
+{
+    char reason[ATTN_MESSAGE_MAX];
+
+    CU_ASSERT(attn_kernel_count() >= 4);
+    CU_ASSERT_PTR_NULL(attn_kernel_find("no such kernel"));
+    for (size_t n = 0; n < attn_kernel_count(); n++) {
+        const attn_kernel *kernel = attn_kernel_at(n);
+
+        CU_ASSERT_PTR_EQUAL(attn_kernel_find(attn_kernel_name(kernel)), kernel);
+        CU_ASSERT(strlen(attn_kernel_summary(kernel)) > 0);
+        for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
+            if (!attn_kernel_available(kernel, (attn_dtype)dtype, reason, sizeof reason)) {
+                char text[2 * ATTN_MESSAGE_MAX];
+
+                CU_ASSERT(strlen(reason) > 0);
+                snprintf(text, sizeof text, "kernel %s, %s: %s", attn_kernel_name(kernel),
+                         attn_dtype_name((attn_dtype)dtype), reason);
+                attn_test_skip(text);
+            }
+    }
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
+        CU_ASSERT(attn_kernel_available(attn_kernel_best((attn_dtype)dtype), (attn_dtype)dtype, NULL, 0));
+}
+
+static const attn_test tests[] = {
+    {"the table is complete", test_table},
+    {"odd shapes in every type", test_odd_shapes},
+    {"masks", test_masks},
+    {"scale, softcap, ALiBi, sinks", test_scores},
+    {"rows without keys", test_rows_without_keys},
+    {"later keys do not matter to causal rows", test_later_keys_do_not_matter},
+    {"the number of threads does not matter", test_threads_do_not_matter},
+};
+
+int main(int argc, char **argv)
+{
+    return attn_test_main(argc, argv, "kernel/forward", tests, sizeof tests / sizeof tests[0]);
+}

@@ -28,7 +28,7 @@ printf 'build: %s (%s at a time, log in build/%s/build.log)\n' "build/$name" "$j
 start=$SECONDS
 if ! { nice cmake -S "$root" -B "$folder" "${options[@]}" &&
     nice cmake --build "$folder" --parallel "$jobs"; } >"$log" 2>&1 </dev/null; then
-    grep -n -m 5 -E 'error|Error' "$log" >&2 || true
+    grep -m 5 -E 'error:|CMake Error' "$log" >&2 || true
     tail -n 30 "$log" >&2
     printf 'build: failed; all of it is in %s (after moving the project or changing compilers: delete that folder)\n' \
         "build/$name/build.log" >&2

@@ -72,8 +72,8 @@ find_missing() {
         probe "$how" && continue
         debian+=("$package")
         [ "$group" = extra ] || needed+=("$package")
-        [ "$fedora_name" = - ] || fedora+=("$fedora_name")
-        [ "$spack_name" = - ] || spack+=("$spack_name")
+        [[ $fedora_name = - || " ${fedora[*]} " == *" $fedora_name "* ]] || fedora+=("$fedora_name")
+        [[ $spack_name = - || " ${spack[*]} " == *" $spack_name "* ]] || spack+=("$spack_name")
     done <<<"$rows"
 }
 
@@ -117,31 +117,34 @@ fi
 
 command_line="apt-get install -y --no-install-recommends ${debian[*]}"
 as_root=()
-[ "$(id -u)" = 0 ] || as_root=(sudo)
-if [ -t 0 ]; then
+if [ "$(id -u)" != 0 ]; then
+    as_root=(sudo)
+    command_line="sudo $command_line"
+fi
+no_rights() {
+    say "missing: ${debian[*]}" >&2
+    say "$1. Have this run, then try again: $command_line" >&2
+    not_installed
+}
+if [ ${#as_root[@]} -gt 0 ] && ! command -v sudo >/dev/null; then
+    no_rights "not root here, and there is no sudo"
+elif [ -t 0 ]; then
     say "missing: ${debian[*]}"
     read -r -p "setup: install them with apt-get${as_root[0]:+, through sudo}? [Y/n] " answer || answer=n
     if [[ ! $answer =~ ^([yY]|[yY][eE][sS]|)$ ]]; then
-        say "not installed. The command is: ${as_root[0]:+sudo }$command_line" >&2
+        say "not installed. The command is: $command_line" >&2
         not_installed
     fi
+    [ ${#as_root[@]} -eq 0 ] || sudo -v || no_rights "no administrator rights"
 elif [ ${#as_root[@]} -gt 0 ]; then
     as_root=(sudo -n)
-    if ! sudo -n true 2>/dev/null; then
-        say "missing: ${debian[*]}" >&2
-        say "not root here, and nobody to ask for a password. Have this run, then try again: sudo $command_line" >&2
-        not_installed
-    fi
-fi
-if [ "${as_root[*]}" = sudo ] && ! sudo -v; then
-    say "no administrator rights. Have this run, then try again: sudo $command_line" >&2
-    not_installed
+    sudo -n true 2>/dev/null || no_rights "not root here, and nobody to ask for a password"
 fi
 
 say "installing ${debian[*]}"
 apt update || say "the package lists could not be refreshed; trying with those that are here" >&2
 if ! apt install -y --no-install-recommends "${debian[@]}"; then
-    say "could not install them. The command was: ${as_root[0]:+sudo }$command_line" >&2
+    say "could not install them. The command was: $command_line" >&2
     not_installed
 fi
 say "installed"

@@ -26,7 +26,7 @@ ATTN_API const attn_plan *attn_dist_plan(const attn_dist *dist);
 ATTN_API const attn_part *attn_dist_part(const attn_dist *dist); /* this rank's part; borrowed */
 ATTN_API MPI_Comm attn_dist_comm(const attn_dist *dist);         /* borrowed */
 
-/* Heads in this rank's o and lse: all Hq after combine `allgather`, its own head_count after `none`. */
+/* Heads in this rank's o: all Hq after combine `allgather`, its own head_count after `none`. */
 ATTN_API int64_t attn_dist_output_heads(const attn_dist *dist);
 /* Global number of the first of those heads. */
 ATTN_API int64_t attn_dist_output_head_begin(const attn_dist *dist);
@@ -37,7 +37,7 @@ typedef struct attn_dist_buffers {
     const void *k; /* [B,kv_head_count,kv_rows,D] */
     const void *v; /* [B,kv_head_count,kv_rows,Dv] */
     void *o;       /* out, [B,output_heads,q_rows,Dv] */
-    void *lse;     /* out, [B,output_heads,q_rows] */
+    void *lse;     /* out, [B,head_count,q_rows]: of this rank's own heads, whatever the combine */
 } attn_dist_buffers;
 
 /* Collective. One forward pass.

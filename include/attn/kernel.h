@@ -43,6 +43,9 @@ typedef struct attn_array {
 /* A dense [B,heads,rows,width] array at data. */
 ATTN_API attn_array attn_array_dense(void *data, int64_t heads, int64_t rows, int64_t width);
 
+/* The same for data that are only read: the one place where const is cast away. */
+ATTN_API attn_array attn_array_of_const(const void *data, int64_t heads, int64_t rows, int64_t width);
+
 /* What a forward pass computes. Everything pointed to must outlive the attn_forward. */
 typedef struct attn_forward_setup {
     const attn_problem *problem;           /* the global problem */

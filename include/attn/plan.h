@@ -65,7 +65,7 @@ ATTN_API attn_status attn_plan_make(const attn_problem *problem, int ranks, cons
  * itself. */
 typedef struct attn_prediction {
     double exchange_bytes; /* sent for K and V */
-    double combine_bytes;  /* sent for o and lse */
+    double combine_bytes;  /* sent for o */
     double messages;       /* nominal messages: one for each other rank that a part goes to */
     double input_bytes;    /* memory of q, k, v */
     double output_bytes;   /* memory of o and lse, combined */

@@ -23,6 +23,16 @@ attn_array attn_array_dense(void *data, int64_t heads, int64_t rows, int64_t wid
         .data = data, .batch_stride = heads * rows * width, .head_stride = rows * width, .row_stride = width};
 }
 
+attn_array attn_array_of_const(const void *data, int64_t heads, int64_t rows, int64_t width)
+{
+    union {
+        const void *read;
+        void *write;
+    } pointer = {.read = data};
+
+    return attn_array_dense(pointer.write, heads, rows, width);
+}
+
 static int64_t round_up(int64_t value, int64_t multiple)
 {
     return (value + multiple - 1) / multiple * multiple;

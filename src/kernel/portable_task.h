@@ -250,13 +250,13 @@ static void FN(score_keys)(const WORK *w, const PANEL *panel, const KEYS *keys, 
 
     for (; j + KEY_TILE <= to; j += KEY_TILE)
         FN(score_tile)
-        (KEY_TILE, panel->q, keys->k + j * keys->k_stride, keys->k_stride, w->D, w->factor, w->scores + j * LANES);
+    (KEY_TILE, panel->q, keys->k + j * keys->k_stride, keys->k_stride, w->D, w->factor, w->scores + j * LANES);
     for (; j + 2 <= to; j += 2)
         FN(score_tile)
-        (2, panel->q, keys->k + j * keys->k_stride, keys->k_stride, w->D, w->factor, w->scores + j * LANES);
+    (2, panel->q, keys->k + j * keys->k_stride, keys->k_stride, w->D, w->factor, w->scores + j * LANES);
     for (; j < to; j++)
         FN(score_tile)
-        (1, panel->q, keys->k + j * keys->k_stride, keys->k_stride, w->D, w->factor, w->scores + j * LANES);
+    (1, panel->q, keys->k + j * keys->k_stride, keys->k_stride, w->D, w->factor, w->scores + j * LANES);
 }
 
 /* Step 5: softcap and ALiBi. */

@@ -10,8 +10,8 @@
 
 #include <stdbool.h>
 
-struct attn_exchange_ops; /* dist/exchange.h */
-struct attn_combine_ops;
+typedef struct attn_exchange_ops attn_exchange_ops; /* dist/exchange.h */
+typedef struct attn_combine_ops attn_combine_ops;
 
 struct attn_exchange {
     const char *name, *summary;
@@ -19,7 +19,7 @@ struct attn_exchange {
     bool (*applicable)(const attn_plan *plan, char *reason, size_t size);
     /* Adds this exchange's bytes, messages and buffer memory on one rank to *out. The part is that rank's. */
     attn_status (*predict)(const attn_plan *plan, const attn_part *part, attn_prediction *out, attn_error *error);
-    const struct attn_exchange_ops *ops;
+    const attn_exchange_ops *ops;
 };
 
 struct attn_combine {
@@ -28,7 +28,7 @@ struct attn_combine {
     int64_t (*output_heads)(const attn_plan *plan, const attn_part *part);
     int64_t (*output_head_begin)(const attn_plan *plan, const attn_part *part);
     attn_status (*predict)(const attn_plan *plan, const attn_part *part, attn_prediction *out, attn_error *error);
-    const struct attn_combine_ops *ops;
+    const attn_combine_ops *ops;
 };
 
 #endif

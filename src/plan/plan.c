@@ -86,8 +86,8 @@ attn_status attn_plan_predict(const attn_plan *plan, int rank, attn_prediction *
         batch * element *
         ((double)part->head_count * (double)part->q_rows->rows * (double)shape->head_dim +
          (double)part->kv_head_count * (double)part->kv_rows->rows * (double)(shape->head_dim + shape->v_head_dim));
-    prediction.output_bytes =
-        batch * heads * (double)part->q_rows->rows * (element * (double)shape->v_head_dim + sum_element);
+    prediction.output_bytes = batch * (double)part->q_rows->rows *
+                              (heads * element * (double)shape->v_head_dim + (double)part->head_count * sum_element);
     status = plan->exchange->predict(plan, part, &prediction, error);
     if (status == ATTN_OK)
         status = plan->combine->predict(plan, part, &prediction, error);

@@ -1,0 +1,276 @@
+/* The check of a distributed result against float64.
+ *
+ * The reference is computed where the keys are, row by row: (1) the owner of a query row gives it to all; (2) every
+ * rank that holds keys of that head sums exp(s - max) over its own; (3) plain all-reduces bring maximum and sums
+ * together; (4) every rank that holds the row in its o or lse compares. Nothing of the exchanges or kernels under test
+ * is used. */
+#include <attn/comm.h>
+#include <attn/dist.h>
+#include <attn/random.h>
+
+#include "core/checked.h"
+#include "kernel/reference.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { ROWS_AT_ONCE = 256 };
+
+/* Working memory for one batch of rows. */
+typedef struct check_work {
+    double *q;        /* [rows][D] */
+    double *max;      /* [rows] */
+    double *sums;     /* [rows][1 + Dv]: sum, weighted */
+    double *max_abs;  /* [rows] */
+    double *weighted; /* [rows][Dv] this rank's partial results */
+    attn_partial *partials;
+} check_work;
+
+static void release(check_work *work)
+{
+    free(work->q);
+    free(work->max);
+    free(work->sums);
+    free(work->max_abs);
+    free(work->weighted);
+    free(work->partials);
+}
+
+static attn_status allocate(const attn_shape *shape, check_work *work, attn_error *error)
+{
+    *work = (check_work){.q = attn_calloc_array(ROWS_AT_ONCE * shape->head_dim, sizeof(double)),
+                         .max = attn_calloc_array(ROWS_AT_ONCE, sizeof(double)),
+                         .sums = attn_calloc_array(ROWS_AT_ONCE * (1 + shape->v_head_dim), sizeof(double)),
+                         .max_abs = attn_calloc_array(ROWS_AT_ONCE, sizeof(double)),
+                         .weighted = attn_calloc_array(ROWS_AT_ONCE * shape->v_head_dim, sizeof(double)),
+                         .partials = attn_calloc_array(ROWS_AT_ONCE, sizeof(attn_partial))};
+    if (work->q == NULL || work->max == NULL || work->sums == NULL || work->max_abs == NULL || work->weighted == NULL ||
+        work->partials == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for checking %d rows", (int)ROWS_AT_ONCE);
+    return ATTN_OK;
+}
+
+static bool holds_head(const attn_part *part, int64_t h)
+{
+    return h >= part->head_begin && h < part->head_begin + part->head_count;
+}
+
+/* The local number of a query row, or -1. */
+static int64_t local_row(const attn_part *part, int64_t i)
+{
+    const int64_t row = attn_segments_below(part->q_rows, i);
+
+    return row < part->q_rows->rows && attn_segments_global(part->q_rows, row) == i ? row : -1;
+}
+
+/* (1) Query rows reach all ranks: their owner adds them to zeros. */
+static attn_status share_queries(const attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *rows,
+                                 int count, check_work *work, attn_error *error)
+{
+    const attn_problem *problem = &attn_dist_plan(dist)->problem;
+    const attn_part *part = attn_dist_part(dist);
+    const int64_t D = problem->shape.head_dim;
+    attn_status status = ATTN_OK;
+
+    for (int n = 0; n < count; n++) {
+        const int64_t row = local_row(part, rows[n].i);
+        const bool own = row >= 0 && holds_head(part, rows[n].h);
+        const int64_t place =
+            ((rows[n].b * part->head_count + rows[n].h - part->head_begin) * part->q_rows->rows + row) * D;
+
+        for (int64_t d = 0; d < D; d++)
+            work->q[n * D + d] = own ? attn_load(problem->dtype, buffers->q, (size_t)(place + d)) : 0;
+    }
+    for (int n = 0; n < count && status == ATTN_OK; n++)
+        status = attn_comm_check(
+            MPI_Allreduce(MPI_IN_PLACE, work->q + n * D, (int)D, MPI_DOUBLE, MPI_SUM, attn_dist_comm(dist)),
+            "MPI_Allreduce", error);
+    return status;
+}
+
+/* (2) This rank's share of each row: its own keys, when it holds the row's head. */
+static void compute_partials(const attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *rows, int count,
+                             check_work *work)
+{
+    const attn_problem *problem = &attn_dist_plan(dist)->problem;
+    const attn_shape *shape = &problem->shape;
+    const attn_part *part = attn_dist_part(dist);
+    const attn_array k = attn_array_of_const(buffers->k, part->kv_head_count, part->kv_rows->rows, shape->head_dim);
+    const attn_array v = attn_array_of_const(buffers->v, part->kv_head_count, part->kv_rows->rows, shape->v_head_dim);
+
+#pragma omp parallel for schedule(dynamic, 1) num_threads(attn_dist_plan(dist)->threads)
+    for (int n = 0; n < count; n++) {
+        attn_partial *partial = &work->partials[n];
+
+        *partial = (attn_partial){.max = -INFINITY, .weighted = work->weighted + n * shape->v_head_dim};
+        if (holds_head(part, rows[n].h))
+            attn_reference_partial(problem, work->q + n * shape->head_dim, rows[n].b, rows[n].h, rows[n].i, &k, &v,
+                                   problem->dtype, rows[n].h / attn_shape_group(shape) - part->kv_head_begin,
+                                   part->kv_rows, partial);
+    }
+}
+
+/* (3) The shares of all ranks together; work->partials becomes the whole row. */
+static attn_status reduce_partials(const attn_dist *dist, int count, check_work *work, attn_error *error)
+{
+    const int64_t Dv = attn_dist_plan(dist)->problem.shape.v_head_dim;
+    attn_status status;
+
+    for (int n = 0; n < count; n++) {
+        work->max[n] = work->partials[n].max;
+        work->max_abs[n] = work->partials[n].max_abs;
+    }
+    status = attn_comm_max(attn_dist_comm(dist), work->max, count, error);
+    if (status == ATTN_OK)
+        status = attn_comm_max(attn_dist_comm(dist), work->max_abs, count, error);
+    if (status != ATTN_OK)
+        return status;
+    for (int n = 0; n < count; n++) {
+        const attn_partial *partial = &work->partials[n];
+        const bool empty = partial->max == -INFINITY && partial->sum == 0;
+        const double factor = empty ? 0 : exp(partial->max - work->max[n]);
+        double *sums = work->sums + n * (1 + Dv);
+
+        sums[0] = empty ? 0 : factor * partial->sum;
+        for (int64_t d = 0; d < Dv; d++)
+            sums[1 + d] = empty ? 0 : factor * partial->weighted[d];
+    }
+    for (int n = 0; n < count && status == ATTN_OK; n++)
+        status = attn_comm_check(MPI_Allreduce(MPI_IN_PLACE, work->sums + n * (1 + Dv), (int)(1 + Dv), MPI_DOUBLE,
+                                               MPI_SUM, attn_dist_comm(dist)),
+                                 "MPI_Allreduce", error);
+    for (int n = 0; n < count && status == ATTN_OK; n++) {
+        attn_partial *partial = &work->partials[n];
+
+        partial->max = work->max[n];
+        partial->max_abs = work->max_abs[n];
+        partial->sum = work->sums[n * (1 + Dv)];
+        for (int64_t d = 0; d < Dv; d++)
+            partial->weighted[d] = work->sums[n * (1 + Dv) + 1 + d];
+    }
+    return status;
+}
+
+/* |got - want| / (1 + |want|); 0 for two NaN or equal infinities, +inf when only one of them is not a number. */
+static double difference(double got, double want)
+{
+    double error;
+
+    if (got == want || (isnan(got) && isnan(want)))
+        return 0;
+    error = fabs(got - want) / (1 + fabs(want));
+    return isnan(error) ? INFINITY : error;
+}
+
+/* (4) The largest error of one row in what this rank holds of it; 0 when it holds nothing. */
+static double compare_row(const attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *row,
+                          const attn_partial *whole)
+{
+    const attn_problem *problem = &attn_dist_plan(dist)->problem;
+    const attn_part *part = attn_dist_part(dist);
+    const int64_t Dv = problem->shape.v_head_dim, heads = attn_dist_output_heads(dist);
+    const int64_t h = row->h - attn_dist_output_head_begin(dist), r = local_row(part, row->i);
+    const double *sinks = problem->score.sinks;
+    attn_partial exact = *whole;
+    double lse, worst = 0;
+
+    lse = attn_reference_finish(&exact, sinks != NULL ? &sinks[row->h] : NULL, Dv);
+    if (r < 0)
+        return 0;
+    for (int64_t d = 0; d < Dv && h >= 0 && h < heads; d++) {
+        const int64_t place = ((row->b * heads + h) * part->q_rows->rows + r) * Dv + d;
+
+        worst = fmax(worst, difference(attn_load(problem->dtype, buffers->o, (size_t)place), exact.weighted[d]));
+    }
+    if (holds_head(part, row->h)) {
+        const int64_t place = (row->b * part->head_count + row->h - part->head_begin) * part->q_rows->rows + r;
+        const attn_dtype dtype = attn_dtype_accumulator(problem->dtype);
+
+        worst = fmax(worst, difference(attn_load(dtype, buffers->lse, (size_t)place), lse));
+    }
+    return worst;
+}
+
+/* Steps 1 to 4 for up to ROWS_AT_ONCE rows; updates *check, the same on every rank. */
+static attn_status check_rows(const attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *rows, int count,
+                              check_work *work, attn_check *check, attn_error *error)
+{
+    attn_status status = share_queries(dist, buffers, rows, count, work, error);
+
+    if (status == ATTN_OK) {
+        compute_partials(dist, buffers, rows, count, work);
+        status = reduce_partials(dist, count, work, error);
+    }
+    if (status != ATTN_OK)
+        return status;
+    for (int n = 0; n < count; n++) {
+        check->max_score = fmax(check->max_score, work->max_abs[n]);
+        work->max[n] = compare_row(dist, buffers, &rows[n], &work->partials[n]);
+    }
+    status = attn_comm_max(attn_dist_comm(dist), work->max, count, error);
+    for (int n = 0; n < count && status == ATTN_OK; n++)
+        if (work->max[n] > check->max_error || check->rows + n == 0) {
+            check->max_error = work->max[n];
+            check->worst = rows[n];
+        }
+    check->rows += count;
+    return status;
+}
+
+attn_status attn_dist_check(attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *rows, int64_t count,
+                            double eps, attn_check *out, attn_error *error)
+{
+    check_work work;
+    attn_check check = {0};
+    attn_status status =
+        attn_comm_agree(attn_dist_comm(dist), allocate(&attn_dist_plan(dist)->problem.shape, &work, error), error);
+
+    for (int64_t begin = 0; begin < count && status == ATTN_OK; begin += ROWS_AT_ONCE) {
+        const int64_t left = count - begin;
+
+        status = check_rows(dist, buffers, rows + begin, (int)(left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE), &work,
+                            &check, error);
+    }
+    release(&work);
+    if (status != ATTN_OK)
+        return status;
+    check.tolerance = attn_tolerance_forward(eps, check.max_score);
+    check.valid = check.max_error <= check.tolerance;
+    *out = check;
+    return ATTN_OK;
+}
+
+double attn_tolerance_forward(double eps, double max_score)
+{
+    return eps >= attn_dtype_epsilon(ATTN_FLOAT16) ? 2 * eps : 8 * eps * fmax(1, max_score);
+}
+
+attn_status attn_sample_rows(const attn_shape *shape, int64_t count, uint64_t seed, attn_row **rows, int64_t *made,
+                             attn_error *error)
+{
+    const int64_t all = shape->batch * shape->heads * shape->seq;
+    const int64_t wanted = count < all ? count : all;
+    attn_row *list = attn_calloc_array(wanted + 1, sizeof *list);
+
+    *rows = NULL;
+    *made = 0;
+    if (list == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for a list of %lld rows", (long long)wanted);
+    for (int64_t n = 0; n < wanted; n++) {
+        int64_t place = n; /* (b, h, i) as one number */
+
+        if (wanted < all) /* one row of each of `wanted` even shares; the last of all rows as well */
+            place = attn_share_begin(all, (int)wanted, (int)n) +
+                    (n == 0 ? 0
+                            : attn_random_below(seed, ATTN_STREAM_SAMPLE_ROWS, (uint64_t)n,
+                                                attn_share_begin(all, (int)wanted, (int)n + 1) -
+                                                    attn_share_begin(all, (int)wanted, (int)n)));
+        if (n == wanted - 1)
+            place = all - 1;
+        list[n] = (attn_row){
+            .b = place / (shape->heads * shape->seq), .h = place / shape->seq % shape->heads, .i = place % shape->seq};
+    }
+    *rows = list;
+    *made = wanted;
+    return ATTN_OK;
+}

@@ -1,0 +1,172 @@
+/* Exchange `allgather`: every rank of a sequence group receives all keys and values of its heads.
+ *
+ * With p ranks that hold hkv heads of S/p rows, each rank hands its 2 hkv X bytes (X = B S/p D e) to p - 1 others, and
+ * holds all 2 hkv p X in one buffer. What comes from rank r stays as it was there, one part a rank, so nothing is
+ * unpacked: the kernel reads the parts in place. */
+#include "core/checked.h"
+#include "dist/exchange.h"
+
+#include <attn/comm.h>
+
+#include <stdlib.h>
+
+typedef struct allgather_state {
+    attn_exchange_state base;
+    int ranks;
+    attn_segments **rows;      /* [ranks] */
+    int *counts, *places;      /* [ranks] rows of each rank, and rows before it */
+    MPI_Datatype k_row, v_row; /* one row of all batches and heads of the group */
+    void *k_all, *v_all;       /* [ranks] of [B,kv heads,rows,D] (Dv) */
+    const void *k_own, *v_own; /* the caller's, from start to finish */
+} allgather_state;
+
+static bool applicable(const attn_plan *plan, char *reason, size_t size)
+{
+    (void)plan, (void)reason, (void)size;
+    return true;
+}
+
+static attn_status predict(const attn_plan *plan, const attn_part *part, attn_prediction *out, attn_error *error)
+{
+    const attn_shape *shape = &plan->problem.shape;
+    const double row = (double)shape->batch * (double)part->kv_head_count *
+                       (double)(shape->head_dim + shape->v_head_dim) * (double)attn_dtype_size(plan->problem.dtype);
+    const int others = plan->grid.seq - 1;
+
+    (void)error;
+    if (part->kv_head_count == 0)
+        return ATTN_OK;
+    out->exchange_bytes += row * (double)part->kv_rows->rows * others;
+    out->messages += part->kv_rows->rows > 0 ? 2 * others : 0;
+    out->extra_bytes += row * (double)shape->kv_seq;
+    return ATTN_OK;
+}
+
+static void destroy(attn_exchange_state *base)
+{
+    allgather_state *state = (allgather_state *)base;
+
+    if (state == NULL)
+        return;
+    for (int r = 0; state->rows != NULL && r < state->ranks; r++)
+        attn_segments_destroy(state->rows[r]);
+    if (state->k_row != MPI_DATATYPE_NULL)
+        MPI_Type_free(&state->k_row);
+    if (state->v_row != MPI_DATATYPE_NULL)
+        MPI_Type_free(&state->v_row);
+    free(state->rows);
+    free(state->counts);
+    free(state->places);
+    free(state->k_all);
+    free(state->v_all);
+    free(base->k);
+    free(base->v);
+    free(state);
+}
+
+/* Places of all ranks' parts in the two buffers. */
+static attn_status lay_out(allgather_state *state, attn_error *error)
+{
+    const attn_plan *plan = state->base.group.plan;
+    const attn_shape *shape = &plan->problem.shape;
+    const int64_t heads = state->base.group.part->kv_head_count;
+    const size_t element = attn_dtype_size(plan->problem.dtype);
+    int64_t before = 0;
+
+    for (int r = 0; r < state->ranks; r++) {
+        char *k = (char *)state->k_all + (size_t)(shape->batch * heads * before * shape->head_dim) * element;
+        char *v = (char *)state->v_all + (size_t)(shape->batch * heads * before * shape->v_head_dim) * element;
+        const attn_status status =
+            attn_layout_rows(plan->layout, shape->kv_seq, state->ranks, r, &state->rows[r], error);
+
+        if (status != ATTN_OK)
+            return status;
+        if (!attn_int_from_int64(state->rows[r]->rows, &state->counts[r]) ||
+            !attn_int_from_int64(before, &state->places[r]))
+            return attn_error_set(error, ATTN_UNSUPPORTED, "kv-seq %lld: MPI counts rows up to 2147483647",
+                                  (long long)shape->kv_seq);
+        state->base.k[r] = attn_array_dense(k, heads, state->rows[r]->rows, shape->head_dim);
+        state->base.v[r] = attn_array_dense(v, heads, state->rows[r]->rows, shape->v_head_dim);
+        before += state->rows[r]->rows;
+    }
+    return ATTN_OK;
+}
+
+static attn_status create(const attn_group *group, attn_exchange_state **out, attn_error *error)
+{
+    const attn_plan *plan = group->plan;
+    const attn_shape *shape = &plan->problem.shape;
+    const int ranks = plan->grid.seq;
+    const int64_t lines = shape->batch * group->part->kv_head_count;
+    const size_t element = attn_dtype_size(plan->problem.dtype);
+    allgather_state *state = calloc(1, sizeof *state);
+    attn_status status;
+
+    *out = NULL;
+    if (state == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for the exchange");
+    state->ranks = ranks;
+    state->k_row = state->v_row = MPI_DATATYPE_NULL;
+    state->rows = attn_calloc_array(ranks, sizeof *state->rows);
+    state->counts = attn_calloc_array(ranks, sizeof *state->counts);
+    state->places = attn_calloc_array(ranks, sizeof *state->places);
+    state->base.k = attn_calloc_array(ranks, sizeof *state->base.k);
+    state->base.v = attn_calloc_array(ranks, sizeof *state->base.v);
+    state->k_all = attn_aligned_alloc((size_t)(lines * shape->kv_seq * shape->head_dim) * element + 1);
+    state->v_all = attn_aligned_alloc((size_t)(lines * shape->kv_seq * shape->v_head_dim) * element + 1);
+    state->base.group = *group;
+    state->base.part_count = ranks;
+    state->base.part_rows = (const attn_segments *const *)state->rows;
+    if (state->rows == NULL || state->counts == NULL || state->places == NULL || state->base.k == NULL ||
+        state->base.v == NULL || state->k_all == NULL || state->v_all == NULL)
+        status = attn_error_set(error, ATTN_MEMORY, "no memory for the keys and values of %lld rows and %lld heads",
+                                (long long)shape->kv_seq, (long long)group->part->kv_head_count);
+    else
+        status = lay_out(state, error);
+    if (status == ATTN_OK)
+        status = attn_mpi_run(plan->problem.dtype, lines * shape->head_dim, &state->k_row, error);
+    if (status == ATTN_OK)
+        status = attn_mpi_run(plan->problem.dtype, lines * shape->v_head_dim, &state->v_row, error);
+    if (status != ATTN_OK) {
+        destroy(&state->base);
+        return status;
+    }
+    *out = &state->base;
+    return ATTN_OK;
+}
+
+static attn_status start(attn_exchange_state *base, const void *k, const void *v, attn_error *error)
+{
+    allgather_state *state = (allgather_state *)base;
+
+    (void)error;
+    state->k_own = k;
+    state->v_own = v;
+    return ATTN_OK;
+}
+
+/* The collective calls block, so they are made where their time counts as exposed. */
+static attn_status finish(attn_exchange_state *base, attn_error *error)
+{
+    allgather_state *state = (allgather_state *)base;
+    const attn_group *group = &base->group;
+    const int mine = state->counts[group->part->seq_index];
+    attn_status status;
+
+    if (group->part->kv_head_count == 0) /* alike for the whole group */
+        return ATTN_OK;
+    status = attn_comm_check(MPI_Allgatherv(state->k_own, mine, state->k_row, state->k_all, state->counts,
+                                            state->places, state->k_row, group->comm),
+                             "MPI_Allgatherv", error);
+    if (status == ATTN_OK)
+        status = attn_comm_check(MPI_Allgatherv(state->v_own, mine, state->v_row, state->v_all, state->counts,
+                                                state->places, state->v_row, group->comm),
+                                 "MPI_Allgatherv", error);
+    return status;
+}
+
+static const attn_exchange_ops ops = {create, destroy, start, finish};
+
+const attn_exchange attn_exchange_allgather = {
+    "allgather", "all keys and values of the sequence group are gathered first, then computed on", applicable, predict,
+    &ops};

@@ -17,7 +17,7 @@ typedef struct bench {
  * of them. ATTN_ARGUMENT, ATTN_INPUT and ATTN_UNSUPPORTED are the user's to mend, ATTN_INTERRUPTED keeps what was
  * finished, everything else is a failure of the system.
  *   wrong  out, set to true when a result is wrong; unchanged otherwise */
-typedef attn_status subcommand_run(const bench *launch, int argc, const char **argv, bool *wrong, attn_error *error);
+typedef attn_status subcommand_run(const bench *launch, int argc, char **argv, bool *wrong, attn_error *error);
 
 subcommand_run cmd_run, cmd_generate, cmd_verify, cmd_report, cmd_list;
 

@@ -96,7 +96,7 @@ static attn_status dispatch(const bench *launch, int argc, char **argv, bool *wr
     }
     for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
         if (strcmp(argv[1], subcommands[i].name) == 0)
-            return subcommands[i].run(launch, argc - 1, (const char **)(argv + 1), wrong, error);
+            return subcommands[i].run(launch, argc - 1, argv + 1, wrong, error);
     return unknown_subcommand(argv[1], error);
 }
 

@@ -53,6 +53,7 @@ static const struct {
 #define TABLE_SIZE (OPTION_COUNT + ABSENT_COUNT + 1)
 
 struct options {
+    const char **arguments;
     poptContext context;
     struct poptOption table[TABLE_SIZE];
     bool given[OPTION_COUNT];
@@ -125,7 +126,20 @@ static attn_status read_options(const option_set *set, const char *command, opti
     return ATTN_OK;
 }
 
-attn_status options_parse(const option_set *set, int argc, const char **argv, options **out, attn_error *error)
+/* popt keeps the argument list: a copy of the pointers in its type. */
+static attn_status open_context(const option_set *set, int argc, char **argv, options *given, attn_error *error)
+{
+    given->arguments = calloc((size_t)argc + 1, sizeof *given->arguments);
+    if (given->arguments == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for the options");
+    for (int i = 0; i < argc; i++)
+        given->arguments[i] = argv[i];
+    fill_table(set, given->table);
+    given->context = poptGetContext(argv[0], argc, given->arguments, given->table, 0);
+    return given->context != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for the options");
+}
+
+attn_status options_parse(const option_set *set, int argc, char **argv, options **out, attn_error *error)
 {
     options *given = calloc(1, sizeof *given);
     const char **files;
@@ -134,13 +148,9 @@ attn_status options_parse(const option_set *set, int argc, const char **argv, op
     *out = NULL;
     if (given == NULL)
         return attn_error_set(error, ATTN_MEMORY, "no memory for the options");
-    fill_table(set, given->table);
-    given->context = poptGetContext(argv[0], argc, argv, given->table, 0);
-    if (given->context == NULL) {
-        free(given);
-        return attn_error_set(error, ATTN_MEMORY, "no memory for the options");
-    }
-    status = read_options(set, argv[0], given, error);
+    status = open_context(set, argc, argv, given, error);
+    if (status == ATTN_OK)
+        status = read_options(set, argv[0], given, error);
     if (status == ATTN_OK && (files = poptGetArgs(given->context)) != NULL) {
         given->files = (const char *const *)files;
         while (files[given->file_count] != NULL)
@@ -149,12 +159,11 @@ attn_status options_parse(const option_set *set, int argc, const char **argv, op
             status = attn_error_set(error, ATTN_ARGUMENT, "%s: %s takes options only; see attnbench %s --help",
                                     files[0], argv[0], argv[0]);
     }
-    if (status != ATTN_OK) {
+    if (status == ATTN_OK)
+        *out = given;
+    else
         options_destroy(given);
-        return status;
-    }
-    *out = given;
-    return ATTN_OK;
+    return status;
 }
 
 void options_destroy(options *given)
@@ -163,7 +172,9 @@ void options_destroy(options *given)
         return;
     for (size_t i = 0; i < OPTION_COUNT; i++)
         free(given->text[i]);
-    poptFreeContext(given->context);
+    if (given->context != NULL)
+        poptFreeContext(given->context);
+    free(given->arguments);
     free(given);
 }
 
@@ -206,7 +217,7 @@ attn_status options_check_pass(const options *given, attn_error *error)
 {
     const char *pass = option_text(given, OPTION_PASS);
 
-    if (strcmp(pass, "forward") == 0)
+    if (pass == NULL || strcmp(pass, "forward") == 0)
         return ATTN_OK;
     return attn_error_set(error, ATTN_ARGUMENT, "--pass %s: this version has forward only",
                           *pass != '\0' ? pass : "\"\"");

@@ -33,7 +33,7 @@
       "0: off")                                                                                                        \
     X(INPUT, PROBLEM, "input", "FILE", NULL, "take q, k, v and all settings from an input file")                       \
     X(SEED, PROBLEM, "seed", "N", "0", "seed of data, sinks, lengths, order of cases and checked rows")                \
-    X(PASS, WHAT, "pass", "NAME", "forward", "what to compute; this version: forward")                                 \
+    X(PASS, WHAT, "pass", "NAME", "[forward]", "what to compute; this version has forward only")                       \
     X(KERNEL, WHAT, "kernel", "NAMES", "auto", "one rank's computation; see attnbench list")                           \
     X(THREADS, WHAT, "threads", "LIST", "[allowed cores / ranks on them]", "OpenMP threads of a rank")                 \
     X(RANKS, DISTRIBUTE, "ranks", "LIST", "[all of the launch]", "numbers of ranks; the others sleep meanwhile")       \
@@ -81,7 +81,7 @@ typedef struct option_set {
 typedef struct options options;
 
 /* Splits a command line. out is NULL on failure. ATTN_ARGUMENT naming what is wrong. argv must outlive the options. */
-attn_status options_parse(const option_set *set, int argc, const char **argv, options **out, attn_error *error);
+attn_status options_parse(const option_set *set, int argc, char **argv, options **out, attn_error *error);
 void options_destroy(options *given);
 
 /* Whether an option was given; its value, or else its default (NULL when there is none). */

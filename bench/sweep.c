@@ -206,22 +206,22 @@ attn_status sweep_read(const options *given, int ranks, sweep *out, attn_error *
     return status != ATTN_OK ? status : check_counts(out, ranks, error);
 }
 
-void sweep_release(sweep *sweep)
+void sweep_release(sweep *lists)
 {
     for (int axis = 0; axis < AXIS_COUNT; axis++)
-        free(sweep->axes[axis].values);
-    free(sweep->softcaps.values);
-    free(sweep->documents.laws);
-    free(sweep->grids);
-    memset(sweep, 0, sizeof *sweep);
+        free(lists->axes[axis].values);
+    free(lists->softcaps.values);
+    free(lists->documents.laws);
+    free(lists->grids);
+    memset(lists, 0, sizeof *lists);
 }
 
-sweep_point sweep_at(const sweep *sweep, int64_t index)
+sweep_point sweep_at(const sweep *lists, int64_t index)
 {
     sweep_point point;
 
     for (int axis = AXIS_COUNT - 1; axis >= 0; axis--) {
-        const int_list *list = &sweep->axes[axis];
+        const int_list *list = &lists->axes[axis];
 
         point.at[axis] = list->values[index % list->count];
         index /= list->count;

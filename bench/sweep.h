@@ -32,7 +32,7 @@ typedef enum sweep_axis {
     AXIS_COUNT
 } sweep_axis;
 
-/* X(name on the command line): what grows with the ranks. */
+/* What grows with the ranks. */
 typedef enum sweep_scaling { SCALING_STRONG, SCALING_WEAK_SEQ, SCALING_WEAK_BATCH, SCALING_WEAK_WORK } sweep_scaling;
 
 const char *sweep_scaling_name(sweep_scaling scaling);
@@ -60,9 +60,9 @@ typedef struct sweep_point {
  *   out    released with sweep_release, on failure too
  * ATTN_ARGUMENT. */
 attn_status sweep_read(const options *given, int ranks, sweep *out, attn_error *error);
-void sweep_release(sweep *sweep);
+void sweep_release(sweep *lists);
 
 /* Point `index` of the cross product, 0 <= index < count. */
-sweep_point sweep_at(const sweep *sweep, int64_t index);
+sweep_point sweep_at(const sweep *lists, int64_t index);
 
 #endif

@@ -1,0 +1,162 @@
+/* attnbench list: the rows of the library's tables, and what this machine can run of them. */
+#include "names.h"
+#include "options.h"
+
+#include <attn/phase.h>
+#include <attn/plan.h>
+#include <attn/study.h>
+
+#include <stdio.h>
+
+static const option_set set = {
+    .usage = "attnbench list [OPTION...]",
+    .about =
+        "Lists what this build offers: kernels and whether this CPU can run them, exchanges, layouts, combines,\n"
+        "types, and the phases into which the time of a case is split. All names are accepted by run and verify.\n",
+    .examples = "  attnbench list\n",
+};
+
+/* Prints a table under a heading and destroys it. */
+static attn_status print_section(const char *heading, attn_table *table, attn_status filled)
+{
+    attn_status status = filled;
+
+    if (status == ATTN_OK) {
+        printf("%s\n", heading);
+        status = attn_table_print(table, ATTN_TABLE_TEXT, stdout);
+    }
+    attn_table_destroy(table);
+    return status;
+}
+
+static attn_status fill_kernels(attn_table *table)
+{
+    attn_status status = ATTN_OK;
+
+    for (size_t i = 0; status == ATTN_OK && i < attn_kernel_count(); i++) {
+        const attn_kernel *kernel = attn_kernel_at(i);
+        char reason[ATTN_MESSAGE_MAX] = "";
+
+        status = attn_table_cell(table, "%s", attn_kernel_name(kernel));
+        for (int dtype = 0; status == ATTN_OK && dtype < ATTN_DTYPE_COUNT; dtype++) {
+            char why[ATTN_MESSAGE_MAX] = "";
+            const bool can = attn_kernel_available(kernel, (attn_dtype)dtype, why, sizeof why);
+
+            if (!can)
+                snprintf(reason, sizeof reason, "; not here: %.400s", why);
+            status = attn_table_cell(table, "%s", can ? "yes" : "no");
+        }
+        if (status == ATTN_OK)
+            status = attn_table_cell(table, "%s%s", attn_kernel_summary(kernel), reason);
+        if (status == ATTN_OK)
+            status = attn_table_end_row(table);
+    }
+    return status;
+}
+
+static attn_status list_kernels(attn_error *error)
+{
+    char columns[256] = "<kernel";
+    size_t used = 7;
+    attn_table *table;
+    attn_status status;
+
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
+        used += (size_t)snprintf(columns + used, sizeof columns - used, "|<%s", attn_dtype_name((attn_dtype)dtype));
+    snprintf(columns + used, sizeof columns - used, "|<meaning");
+    status = attn_table_create(columns, &table, error);
+    return status != ATTN_OK ? status : print_section("Kernels (--kernel)", table, fill_kernels(table));
+}
+
+/* A table of names with their meaning. */
+static attn_status list_names(const char *heading, size_t count, const char *(*name)(size_t),
+                              const char *(*meaning)(size_t), attn_error *error)
+{
+    attn_table *table;
+    attn_status status = attn_table_create("<name|<meaning", &table, error);
+
+    if (status != ATTN_OK)
+        return status;
+    for (size_t i = 0; status == ATTN_OK && i < count; i++) {
+        status = attn_table_cell(table, "%s", name(i));
+        if (status == ATTN_OK)
+            status = attn_table_cell(table, "%s", meaning(i));
+        if (status == ATTN_OK)
+            status = attn_table_end_row(table);
+    }
+    printf("\n");
+    return print_section(heading, table, status);
+}
+
+static const char *exchange_meaning(size_t index)
+{
+    return attn_exchange_summary(attn_exchange_at(index));
+}
+
+static const char *layout_meaning(size_t index)
+{
+    return attn_layout_summary(attn_layout_at(index));
+}
+
+static const char *combine_meaning(size_t index)
+{
+    return attn_combine_summary(attn_combine_at(index));
+}
+
+static const char *dtype_meaning(size_t index)
+{
+    static const char *const words[] = {
+        [ATTN_FLOAT64] = "8 bytes, sums in float64",
+        [ATTN_FLOAT32] = "4 bytes, sums in float32",
+        [ATTN_FLOAT16] = "2 bytes (IEEE binary16), sums in float32",
+        [ATTN_BFLOAT16] = "2 bytes (8 bits of exponent), sums in float32",
+    };
+
+    return words[index];
+}
+
+static const char *phase_name(size_t index)
+{
+    return attn_phase_name((attn_phase)index);
+}
+
+static const char *phase_meaning(size_t index)
+{
+    return attn_phase_meaning((attn_phase)index);
+}
+
+static attn_status print_lists(attn_error *error)
+{
+    attn_status status = list_kernels(error);
+
+    if (status == ATTN_OK)
+        status =
+            list_names("Exchanges (--exchange)", attn_exchange_count(), names_exchange.name, exchange_meaning, error);
+    if (status == ATTN_OK)
+        status = list_names("Layouts (--layout)", attn_layout_count(), names_layout.name, layout_meaning, error);
+    if (status == ATTN_OK)
+        status = list_names("Combines (--combine)", attn_combine_count(), names_combine.name, combine_meaning, error);
+    if (status == ATTN_OK)
+        status = list_names("Types (--dtype)", ATTN_DTYPE_COUNT, names_dtype.name, dtype_meaning, error);
+    if (status == ATTN_OK)
+        status = list_names("Phases of a case's time", ATTN_PHASE_COUNT, phase_name, phase_meaning, error);
+    return status;
+}
+
+attn_status cmd_list(const bench *launch, int argc, char **argv, bool *wrong, attn_error *error)
+{
+    options *given;
+    attn_status status = options_parse(&set, argc, argv, &given, error);
+
+    (void)wrong;
+    if (status != ATTN_OK)
+        return status;
+    if (launch->rank == 0) {
+        if (option_given(given, OPTION_HELP))
+            options_help(&set);
+        else
+            status = print_lists(error);
+    }
+    options_destroy(given);
+    return status;
+}

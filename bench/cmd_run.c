@@ -1,0 +1,385 @@
+/* attnbench run: expands a sweep, measures each case, records it at once, and prints what was recorded. */
+#include "exports.h"
+#include "interrupt.h"
+#include "launch.h"
+#include "measure.h"
+#include "message.h"
+
+#include <attn/input.h>
+#include <attn/random.h>
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const option_key keys[] = {
+    OPTION_BATCH,        OPTION_HEADS,      OPTION_KV_HEADS, OPTION_SEQ,         OPTION_KV_SEQ,   OPTION_HEAD_DIM,
+    OPTION_DTYPE,        OPTION_V_HEAD_DIM, OPTION_CAUSAL,   OPTION_WINDOW_LEFT, OPTION_SOFTCAP,  OPTION_SCALE,
+    OPTION_WINDOW_RIGHT, OPTION_ALIBI,      OPTION_SINKS,    OPTION_DOCUMENTS,   OPTION_INPUT,    OPTION_SEED,
+    OPTION_PASS,         OPTION_KERNEL,     OPTION_THREADS,  OPTION_RANKS,       OPTION_GRID,     OPTION_EXCHANGE,
+    OPTION_LAYOUT,       OPTION_COMBINE,    OPTION_SCALING,  OPTION_MIN_REPS,    OPTION_MAX_REPS, OPTION_MAX_TIME,
+    OPTION_CI,           OPTION_REL_ERR,    OPTION_WARMUP,   OPTION_OUTPUT,      OPTION_JSON,     OPTION_CSV,
+    OPTION_RESUME,       OPTION_QUIET,
+};
+
+static const option_set set = {
+    .usage = "attnbench run [OPTION...]",
+    .about = "Times the forward pass of attention. Options that take lists make a sweep: every combination is a case.\n"
+             "Each case repeats until the confidence interval of its median is narrow enough, is validated against a\n"
+             "float64 computation, and is recorded at once; a point that cannot run is a row with its reason. Raw\n"
+             "times of every repetition, rank and phase go to --output (default: attnbench-DATE-LAUNCH.h5).\n",
+    .examples = "  attnbench run --seq 1k --causal\n"
+                "  mpirun -n 4 attnbench run --seq 1k:16k:x2 --ranks 1,2,4 --causal --output scaling.h5\n"
+                "  mpirun -n 4 attnbench run --input real.h5 --exchange all --layout all --json -\n",
+    .keys = keys,
+    .count = sizeof keys / sizeof keys[0],
+};
+
+/* A run from its options to its results. */
+typedef struct run {
+    const bench *launch;
+    const options *given;
+    sweep lists;
+    exports wanted;
+    measure_context context;
+    rank_groups groups;
+    attn_input *input;
+    bench_case *cases;   /* [lists.count], in the order of the sweep */
+    unsigned char *skip; /* [lists.count] finished by an earlier launch, or the same case twice */
+    int64_t *order;      /* [lists.count] */
+    char launch_id[LAUNCH_ID_SIZE];
+    char output[PATH_MAX];
+    attn_result_writer *writer; /* on rank 0 */
+    int64_t finished;
+    bool invalid, interrupted;
+} run;
+
+static attn_status read_sampling(const options *given, attn_sampler_options *out, attn_error *error)
+{
+    attn_status status = option_integer(given, OPTION_MIN_REPS, NUMBER_POSITIVE, &out->min_reps, error);
+
+    if (status == ATTN_OK)
+        status = option_integer(given, OPTION_MAX_REPS, NUMBER_POSITIVE, &out->max_reps, error);
+    if (status == ATTN_OK && out->min_reps > out->max_reps)
+        status = attn_error_set(error, ATTN_ARGUMENT, "--min-reps %lld: at most --max-reps, %lld, is accepted",
+                                (long long)out->min_reps, (long long)out->max_reps);
+    if (status == ATTN_OK)
+        status = option_real(given, OPTION_MAX_TIME, REAL_POSITIVE, &out->max_time, error);
+    if (status == ATTN_OK)
+        status = option_real(given, OPTION_CI, REAL_FRACTION, &out->ci, error);
+    if (status == ATTN_OK)
+        status = option_real(given, OPTION_REL_ERR, REAL_POSITIVE, &out->rel_err, error);
+    return status != ATTN_OK ? status : option_integer(given, OPTION_WARMUP, NUMBER_COUNT, &out->warmup, error);
+}
+
+/* An input file brings its problem along: options that would change it are refused. */
+static attn_status check_input_options(const run *all, attn_error *error)
+{
+    static const option_key fixed[] = {
+        OPTION_BATCH,    OPTION_HEADS,      OPTION_KV_HEADS, OPTION_SEQ,         OPTION_KV_SEQ,
+        OPTION_HEAD_DIM, OPTION_V_HEAD_DIM, OPTION_CAUSAL,   OPTION_WINDOW_LEFT, OPTION_WINDOW_RIGHT,
+        OPTION_SOFTCAP,  OPTION_SCALE,      OPTION_ALIBI,    OPTION_SINKS,       OPTION_DOCUMENTS,
+    };
+
+    if (!option_given(all->given, OPTION_INPUT))
+        return ATTN_OK;
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
+        if (option_given(all->given, fixed[i]))
+            return attn_error_set(error, ATTN_ARGUMENT, "%s: not accepted with --input, whose file sets it",
+                                  option_label(fixed[i]));
+    if (all->lists.scaling != SCALING_STRONG)
+        return attn_error_set(error, ATTN_ARGUMENT, "--scaling %s: with --input, strong is accepted",
+                              sweep_scaling_name(all->lists.scaling));
+    return ATTN_OK;
+}
+
+static attn_status read_settings(run *all, attn_error *error)
+{
+    const char *slash;
+    attn_status status = options_check_pass(all->given, error);
+
+    if (status == ATTN_OK)
+        status = sweep_read(all->given, all->launch->ranks, &all->lists, error);
+    if (status == ATTN_OK)
+        status = read_sampling(all->given, &all->context.sampling, error);
+    if (status == ATTN_OK)
+        status = check_input_options(all, error);
+    if (status == ATTN_OK)
+        status = exports_read(all->given, &all->wanted, error);
+    if (status != ATTN_OK)
+        return status;
+    if (option_given(all->given, OPTION_RESUME) && !option_given(all->given, OPTION_OUTPUT))
+        return attn_error_set(error, ATTN_ARGUMENT, "--resume: name the file to continue with --output FILE.h5");
+    if (option_given(all->given, OPTION_OUTPUT) && option_text(all->given, OPTION_OUTPUT)[0] == '\0')
+        return attn_error_set(error, ATTN_ARGUMENT, "--output \"\": the name of a file is accepted");
+    all->context.launch = all->launch;
+    all->context.lists = &all->lists;
+    all->context.launch_id = all->launch_id;
+    all->context.input = option_text(all->given, OPTION_INPUT);
+    slash = all->context.input != NULL ? strrchr(all->context.input, '/') : NULL;
+    all->context.input_name = slash != NULL ? slash + 1 : all->context.input != NULL ? all->context.input : "";
+    return ATTN_OK;
+}
+
+/* Makes every case; ATTN_UNSUPPORTED with the reason when none can run. */
+static attn_status prepare_cases(run *all, attn_error *error)
+{
+    const size_t count = (size_t)all->lists.count;
+    const attn_problem *file = all->input != NULL ? attn_input_problem(all->input) : NULL;
+    int64_t runnable = 0;
+    attn_status status = ATTN_OK;
+
+    all->cases = calloc(count, sizeof *all->cases);
+    all->skip = calloc(count, sizeof *all->skip);
+    all->order = calloc(count, sizeof *all->order);
+    if (all->cases == NULL || all->skip == NULL || all->order == NULL)
+        status = attn_error_set(error, ATTN_MEMORY, "no memory for %zu cases", count);
+    status = attn_comm_agree(all->launch->comm, status, error);
+    for (int64_t i = 0; status == ATTN_OK && i < all->lists.count; i++) {
+        const sweep_point point = sweep_at(&all->lists, i);
+
+        status = bench_case_create(all->launch, &all->lists, &point, &all->groups, file, &all->cases[i], error);
+        runnable += all->cases[i].runnable == ATTN_OK;
+    }
+    if (status != ATTN_OK || runnable > 0)
+        return status;
+    if (count == 1)
+        return attn_error_set(error, ATTN_UNSUPPORTED, "nothing can run: %s", all->cases[0].reason.message);
+    return attn_error_set(error, ATTN_UNSUPPORTED, "none of %zu cases can run; the first: %s", count,
+                          all->cases[0].reason.message);
+}
+
+/* On rank 0: marks the cases that an earlier launch finished and those that stand twice in the sweep. */
+static attn_status mark_skipped(run *all, attn_error *error)
+{
+    char(*ids)[ATTN_ID_SIZE] = calloc((size_t)all->lists.count, sizeof *ids);
+    attn_status status = ids != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for the cases");
+
+    for (int64_t i = 0; status == ATTN_OK && i < all->lists.count; i++) {
+        attn_attributes *factors;
+
+        status = attn_attributes_create(&factors, error);
+        if (status != ATTN_OK)
+            break;
+        status = bench_case_factors(&all->cases[i], &all->lists, all->context.input_name, factors);
+        attn_attributes_id(factors, ids[i]);
+        attn_attributes_destroy(factors);
+        all->skip[i] = attn_result_writer_has(all->writer, ids[i]);
+        for (int64_t j = 0; !all->skip[i] && j < i; j++)
+            all->skip[i] = strcmp(ids[i], ids[j]) == 0;
+    }
+    free(ids);
+    return status;
+}
+
+/* Opens the result file on rank 0 and tells all ranks what is left to run. */
+static attn_status open_output(run *all, attn_error *error)
+{
+    const bench *launch = all->launch;
+    const char *output = option_text(all->given, OPTION_OUTPUT);
+    const rank_group *largest = &all->groups.groups[0];
+    attn_attributes *environment = NULL;
+    attn_status status = launch_make_id(launch, all->launch_id, error);
+
+    for (int i = 1; i < all->groups.count; i++)
+        if (all->groups.groups[i].ranks > largest->ranks)
+            largest = &all->groups.groups[i];
+    if (status == ATTN_OK)
+        status = launch_environment(launch, largest, all->lists.seed, &environment, error);
+    if (status != ATTN_OK)
+        return status;
+    if (output != NULL)
+        snprintf(all->output, sizeof all->output, "%s", output);
+    else
+        snprintf(all->output, sizeof all->output, "attnbench-%s.h5", all->launch_id);
+    if (launch->rank == 0) {
+        status = exports_check(&all->wanted, error);
+        if (status == ATTN_OK)
+            status = attn_result_writer_open(all->output, option_given(all->given, OPTION_RESUME), all->launch_id,
+                                             environment, &all->writer, error);
+        if (status == ATTN_FILE)
+            status = ATTN_ARGUMENT; /* what cannot be opened is the user's to mend */
+        if (status == ATTN_OK)
+            status = mark_skipped(all, error);
+    }
+    attn_attributes_destroy(environment);
+    status = attn_comm_agree(launch->comm, status, error);
+    return status != ATTN_OK
+               ? status
+               : attn_comm_broadcast(launch->comm, 0, all->skip, (size_t)all->lists.count * sizeof *all->skip, error);
+}
+
+static void warn(const run *all)
+{
+    if (option_given(all->given, OPTION_QUIET))
+        return;
+    for (int64_t i = 0; i < all->lists.count; i++) {
+        const bench_case *one = &all->cases[i];
+
+        if (all->skip[i] || one->runnable != ATTN_OK || !bench_case_oversubscribed(one))
+            continue;
+        message_warning(all->launch, "%d rank%s x %d thread%s on %d core%s: they share cores, and times suffer",
+                        one->group->ranks, one->group->ranks > 1 ? "s" : "", one->threads, one->threads > 1 ? "s" : "",
+                        one->group->cores, one->group->cores > 1 ? "s" : "");
+        return;
+    }
+}
+
+/* A seeded shuffle (Fisher and Yates), so that drift of the machine does not follow the sweep. */
+static void shuffle(run *all)
+{
+    for (int64_t i = 0; i < all->lists.count; i++)
+        all->order[i] = i;
+    for (int64_t i = all->lists.count - 1; i > 0; i--) {
+        const int64_t j = attn_random_below(all->lists.seed, ATTN_STREAM_CASE_ORDER, (uint64_t)i, i + 1);
+        const int64_t kept = all->order[i];
+
+        all->order[i] = all->order[j];
+        all->order[j] = kept;
+    }
+}
+
+/* Rank 0: publishes a finished case and shows it. */
+static attn_status keep(run *all, const attn_result *result, int64_t position, int64_t total, attn_error *error)
+{
+    const attn_status status = attn_result_writer_put(all->writer, result, NULL, 0, error);
+
+    if (status != ATTN_OK)
+        return status;
+    all->invalid = all->invalid || result->status == ATTN_CASE_INVALID;
+    if (result->status != ATTN_CASE_INTERRUPTED)
+        all->finished++;
+    if (!option_given(all->given, OPTION_QUIET) && isatty(STDERR_FILENO)) {
+        fprintf(stderr, "[%lld/%lld] ", (long long)position, (long long)total);
+        attn_study_print_case_line(result, stderr);
+    }
+    return ATTN_OK;
+}
+
+static attn_status run_cases(run *all, attn_error *error)
+{
+    const MPI_Comm comm = all->launch->comm;
+    int64_t position = 0, total = 0;
+    attn_status status = ATTN_OK;
+
+    shuffle(all);
+    for (int64_t i = 0; i < all->lists.count; i++)
+        total += !all->skip[i];
+    for (int64_t n = 0; status == ATTN_OK && n < all->lists.count; n++) {
+        const int64_t index = all->order[n];
+        attn_result *result;
+        double stop = interrupt_name() != NULL;
+
+        if (all->skip[index])
+            continue;
+        status = attn_comm_max(comm, &stop, 1, error);
+        all->interrupted = stop > 0;
+        if (status != ATTN_OK || all->interrupted)
+            break;
+        status = measure_case(&all->context, &all->cases[index], &result, error);
+        if (status == ATTN_OK && all->launch->rank == 0)
+            status = keep(all, result, ++position, total, error);
+        if (status == ATTN_OK && result != NULL)
+            all->interrupted = result->status == ATTN_CASE_INTERRUPTED;
+        attn_result_destroy(result);
+        if (status != ATTN_MPI)
+            status = attn_comm_agree(comm, status, error);
+    }
+    return status;
+}
+
+/* Rank 0: prints and exports from the file, as anybody else would read it. */
+static attn_status show(const run *all, const char *path, attn_error *error)
+{
+    attn_results *results;
+    attn_status status = attn_results_read(&path, 1, &results, error);
+
+    if (status != ATTN_OK)
+        return status;
+    status = attn_study_print_cases(results, ATTN_TABLE_TEXT, exports_table_stream(&all->wanted), error);
+    if (status == ATTN_OK)
+        status = exports_write(&all->wanted, results, error);
+    attn_results_destroy(results);
+    return status;
+}
+
+/* Rank 0: ends the file, joined or, after an interruption or a failure, in parts. */
+static attn_status finish(run *all, attn_status status, attn_error *error)
+{
+    const bool join = status == ATTN_OK && !all->interrupted;
+    attn_error closing = ATTN_ERROR_INIT;
+    attn_status closed = attn_result_writer_close(all->writer, join, &closing);
+    char path[PATH_MAX + 8];
+
+    all->writer = NULL;
+    if (status != ATTN_OK)
+        return status;
+    if (closed != ATTN_OK)
+        return attn_error_set(error, closed, "%s", closing.message);
+    if (join)
+        return show(all, all->output, error);
+    snprintf(path, sizeof path, "%s.parts", all->output);
+    if (all->finished > 0)
+        show(all, path, NULL);
+    return attn_error_set(error, ATTN_INTERRUPTED,
+                          "interrupted by %s; finished cases are kept in %.200s.parts, --resume continues",
+                          interrupt_name() != NULL ? interrupt_name() : "a signal", all->output);
+}
+
+static attn_status perform(run *all, bool *wrong, attn_error *error)
+{
+    const bench *launch = all->launch;
+    attn_status status = read_settings(all, error);
+
+    if (status == ATTN_OK && all->context.input != NULL)
+        status = attn_input_open(launch->comm, all->context.input, &all->input, error);
+    if (status == ATTN_OK)
+        status = rank_groups_create(launch, &all->lists.axes[AXIS_RANKS], &all->groups, error);
+    if (status == ATTN_OK)
+        status = prepare_cases(all, error);
+    if (status == ATTN_OK)
+        status = open_output(all, error);
+    if (status == ATTN_OK) {
+        warn(all);
+        interrupt_watch();
+        status = run_cases(all, error);
+    }
+    if (launch->rank == 0 && all->writer != NULL)
+        status = finish(all, status, error);
+    if (status != ATTN_MPI)
+        status = attn_comm_agree(launch->comm, status, error);
+    if (status == ATTN_OK)
+        status = attn_comm_broadcast(launch->comm, 0, &all->invalid, sizeof all->invalid, error);
+    *wrong = all->invalid;
+    return status;
+}
+
+attn_status cmd_run(const bench *launch, int argc, char **argv, bool *wrong, attn_error *error)
+{
+    run all = {.launch = launch};
+    options *given;
+    attn_status status = options_parse(&set, argc, argv, &given, error);
+
+    if (status != ATTN_OK)
+        return status;
+    all.given = given;
+    if (option_given(given, OPTION_HELP)) {
+        if (launch->rank == 0)
+            options_help(&set);
+    } else {
+        status = perform(&all, wrong, error);
+    }
+    for (int64_t i = 0; all.cases != NULL && i < all.lists.count; i++)
+        bench_case_release(&all.cases[i]);
+    free(all.cases);
+    free(all.skip);
+    free(all.order);
+    if (status != ATTN_MPI) { /* these are collective */
+        attn_input_close(all.input, NULL);
+        rank_groups_release(&all.groups);
+    }
+    sweep_release(&all.lists);
+    options_destroy(given);
+    return status;
+}

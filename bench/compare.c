@@ -1,0 +1,191 @@
+#include "compare.h"
+
+#include <attn/comm.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double distance(double got, double want)
+{
+    if (got == want || (isnan(got) && isnan(want)))
+        return 0;
+    if (!isfinite(got) || !isfinite(want))
+        return INFINITY;
+    return fabs(got - want) / (1 + fabs(want));
+}
+
+/* The same difference as numbers that can be sent; global indices are exact in a double. */
+enum { PACKED_ERROR, PACKED_B, PACKED_H, PACKED_I, PACKED_D, PACKED_GOT, PACKED_WANT, PACKED_COUNT };
+
+/* Finds the worst element of this rank. */
+static void compare_own(const attn_dist *dist, attn_dtype dtype, const void *got, const double *want, int64_t width,
+                        double worst[PACKED_COUNT])
+{
+    const attn_segments *rows = attn_dist_part(dist)->q_rows;
+    const int64_t heads = attn_dist_output_heads(dist);
+    const int64_t count = attn_dist_plan(dist)->problem.shape.batch * heads * rows->rows * width;
+
+    memset(worst, 0, PACKED_COUNT * sizeof *worst);
+    worst[PACKED_ERROR] = -1; /* a rank with nothing to compare */
+    for (int64_t n = 0; n < count; n++) {
+        const double value = attn_load(dtype, got, (size_t)n), error = distance(value, want[n]);
+        const int64_t row = n / width, head = row / rows->rows;
+
+        if (error <= worst[PACKED_ERROR])
+            continue;
+        worst[PACKED_ERROR] = error;
+        worst[PACKED_B] = (double)(head / heads);
+        worst[PACKED_H] = (double)(attn_dist_output_head_begin(dist) + head % heads);
+        worst[PACKED_I] = (double)attn_segments_global(rows, row % rows->rows);
+        worst[PACKED_D] = (double)(n % width);
+        worst[PACKED_GOT] = value;
+        worst[PACKED_WANT] = want[n];
+    }
+}
+
+/* Brings the worst of all ranks to rank 0. */
+static attn_status find_worst(const attn_dist *dist, const double own[PACKED_COUNT], difference *out, attn_error *error)
+{
+    const MPI_Comm comm = attn_dist_comm(dist);
+    const int ranks = attn_comm_size(comm);
+    double *all = calloc((size_t)ranks * PACKED_COUNT, sizeof *all);
+    const double *worst = all;
+    attn_status status = all != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for %d ranks", ranks);
+
+    status = attn_comm_agree(comm, status, error);
+    if (status == ATTN_OK)
+        status = attn_comm_gather(comm, own, PACKED_COUNT, all, error);
+    if (status == ATTN_OK) {
+        for (int rank = 1; rank < ranks; rank++)
+            if (all[rank * PACKED_COUNT + PACKED_ERROR] > worst[PACKED_ERROR])
+                worst = all + (ptrdiff_t)rank * PACKED_COUNT;
+        *out = (difference){.error = fmax(worst[PACKED_ERROR], 0),
+                            .b = (int64_t)worst[PACKED_B],
+                            .h = (int64_t)worst[PACKED_H],
+                            .i = (int64_t)worst[PACKED_I],
+                            .d = (int64_t)worst[PACKED_D],
+                            .got = worst[PACKED_GOT],
+                            .want = worst[PACKED_WANT]};
+    }
+    free(all);
+    return status;
+}
+
+attn_status compare_array(attn_dist *dist, const tensors *arrays, attn_input *input, attn_input_array array,
+                          difference *out, attn_error *error)
+{
+    const MPI_Comm comm = attn_dist_comm(dist);
+    const attn_problem *problem = &attn_dist_plan(dist)->problem;
+    const attn_segments *rows = attn_dist_part(dist)->q_rows;
+    const attn_block block = {attn_dist_output_head_begin(dist), attn_dist_output_heads(dist), rows};
+    const bool is_o = array == ATTN_INPUT_EXPECTED_O;
+    const int64_t width = is_o ? problem->shape.v_head_dim : 1;
+    double own[PACKED_COUNT];
+    double *want = tensor_allocate(problem->shape.batch * block.head_count * rows->rows * width, ATTN_FLOAT64);
+    attn_status status =
+        want != NULL ? ATTN_OK
+                     : attn_error_set(error, ATTN_MEMORY, "no memory for this rank's %s", attn_input_array_path(array));
+
+    status = attn_comm_agree(comm, status, error);
+    if (status == ATTN_OK)
+        status = attn_comm_agree(comm, attn_input_read(input, array, &block, ATTN_FLOAT64, want, error), error);
+    if (status == ATTN_OK) {
+        compare_own(dist, is_o ? problem->dtype : attn_dtype_accumulator(problem->dtype),
+                    is_o ? arrays->o : arrays->lse, want, width, own);
+        status = find_worst(dist, own, out, error);
+    }
+    free(want);
+    return status;
+}
+
+/* Collective. Copies this rank's even share of the rows of an input array, bit for bit. */
+static attn_status copy_array(MPI_Comm comm, attn_input *from, attn_input *to, attn_input_array array,
+                              attn_error *error)
+{
+    const attn_shape *shape = &attn_input_problem(from)->shape;
+    const bool query = array == ATTN_INPUT_Q || array == ATTN_INPUT_DO;
+    const int64_t heads = query ? shape->heads : shape->kv_heads, seq = query ? shape->seq : shape->kv_seq;
+    const int64_t width = array == ATTN_INPUT_Q || array == ATTN_INPUT_K ? shape->head_dim : shape->v_head_dim;
+    const attn_dtype dtype = attn_input_stored_dtype(from, array);
+    const int ranks = attn_comm_size(comm), rank = attn_comm_rank(comm);
+    const int64_t begin = attn_share_begin(seq, ranks, rank), length = attn_share_begin(seq, ranks, rank + 1) - begin;
+    attn_segments *rows = NULL;
+    void *data = NULL;
+    attn_status status = attn_segments_create(1, &begin, &length, &rows, error);
+    const attn_block block = {0, heads, rows};
+
+    if (status == ATTN_OK && (data = tensor_allocate(shape->batch * heads * length * width, dtype)) == NULL)
+        status = attn_error_set(error, ATTN_MEMORY, "no memory to copy %s", attn_input_array_path(array));
+    status = attn_comm_agree(comm, status, error);
+    if (status == ATTN_OK)
+        status = attn_comm_agree(comm, attn_input_read(from, array, &block, dtype, data, error), error);
+    if (status == ATTN_OK)
+        status = attn_comm_agree(comm, attn_input_write(to, array, &block, dtype, data, error), error);
+    free(data);
+    attn_segments_destroy(rows);
+    return status;
+}
+
+/* Collective. Writes this rank's own heads of o or lse, which after the combine may be a part of what it has. */
+static attn_status write_output(attn_dist *dist, attn_input *to, attn_input_array array, attn_dtype dtype,
+                                const void *data, int64_t width, attn_error *error)
+{
+    const MPI_Comm comm = attn_dist_comm(dist);
+    const attn_part *part = attn_dist_part(dist);
+    const int64_t batch = attn_dist_plan(dist)->problem.shape.batch, heads = attn_dist_output_heads(dist);
+    const attn_block block = {part->head_begin, part->head_count, part->q_rows};
+    const size_t head_bytes = (size_t)(part->q_rows->rows * width) * attn_dtype_size(dtype);
+    const size_t first = (size_t)(part->head_begin - attn_dist_output_head_begin(dist));
+    char *own = tensor_allocate(batch * part->head_count * part->q_rows->rows * width, dtype);
+    attn_status status =
+        own != NULL ? ATTN_OK
+                    : attn_error_set(error, ATTN_MEMORY, "no memory for this rank's %s", attn_input_array_path(array));
+
+    status = attn_comm_agree(comm, status, error);
+    if (status == ATTN_OK) {
+        for (int64_t b = 0; part->head_count > 0 && b < batch; b++)
+            memcpy(own + (size_t)(b * part->head_count) * head_bytes,
+                   (const char *)data + ((size_t)(b * heads) + first) * head_bytes,
+                   (size_t)part->head_count * head_bytes);
+        status = attn_comm_agree(comm, attn_input_write(to, array, &block, dtype, own, error), error);
+    }
+    free(own);
+    return status;
+}
+
+attn_status write_computed(attn_dist *dist, const tensors *arrays, attn_input *input, const char *path,
+                           attn_error *error)
+{
+    static const attn_input_array copied[] = {ATTN_INPUT_Q, ATTN_INPUT_K, ATTN_INPUT_V, ATTN_INPUT_DO};
+    const attn_problem *problem = &attn_dist_plan(dist)->problem;
+    const attn_dtype sums = attn_dtype_accumulator(problem->dtype);
+    attn_dtype stored[ATTN_INPUT_ARRAY_COUNT] = {ATTN_FLOAT64};
+    bool present[ATTN_INPUT_ARRAY_COUNT] = {[ATTN_INPUT_EXPECTED_O] = true, [ATTN_INPUT_EXPECTED_LSE] = true};
+    attn_input *to = NULL;
+    attn_status status;
+
+    stored[ATTN_INPUT_EXPECTED_O] = problem->dtype;
+    stored[ATTN_INPUT_EXPECTED_LSE] = sums;
+    for (size_t n = 0; n < sizeof copied / sizeof copied[0]; n++) {
+        present[copied[n]] = attn_input_has(input, copied[n]);
+        if (present[copied[n]])
+            stored[copied[n]] = attn_input_stored_dtype(input, copied[n]);
+    }
+    status = attn_input_create(attn_dist_comm(dist), path, attn_input_problem(input), stored, present, &to, error);
+    if (status == ATTN_FILE)
+        return ATTN_ARGUMENT; /* what cannot be opened is the user's to mend */
+    for (size_t n = 0; status == ATTN_OK && n < sizeof copied / sizeof copied[0]; n++)
+        if (present[copied[n]])
+            status = copy_array(attn_dist_comm(dist), input, to, copied[n], error);
+    if (status == ATTN_OK)
+        status =
+            write_output(dist, to, ATTN_INPUT_EXPECTED_O, problem->dtype, arrays->o, problem->shape.v_head_dim, error);
+    if (status == ATTN_OK)
+        status = write_output(dist, to, ATTN_INPUT_EXPECTED_LSE, sums, arrays->lse, 1, error);
+    if (status == ATTN_OK)
+        return attn_input_close(to, error);
+    if (status != ATTN_MPI)
+        attn_input_discard(to);
+    return status;
+}

@@ -1,0 +1,23 @@
+/* Comparing what was computed with what an input file expects, and writing what was computed. */
+#ifndef BENCH_COMPARE_H
+#define BENCH_COMPARE_H
+
+#include "tensors.h"
+
+/* The largest difference of an array; known on rank 0. */
+typedef struct difference {
+    double error;       /* largest |got - want| / (1 + |want|); +inf where one side alone is NaN or infinite */
+    int64_t b, h, i, d; /* where it stands; d is 0 for lse */
+    double got, want;   /* there */
+} difference;
+
+/* Collective over dist. Compares all of this rank's o (array ATTN_INPUT_EXPECTED_O) or lse with the file's. */
+attn_status compare_array(attn_dist *dist, const tensors *arrays, attn_input *input, attn_input_array array,
+                          difference *out, attn_error *error);
+
+/* Collective over dist. Writes an input file: the inputs and settings of `input` as they are stored, and o and lse as
+ * computed, in the computing type and its accumulator type. ATTN_ARGUMENT when it cannot be created. */
+attn_status write_computed(attn_dist *dist, const tensors *arrays, attn_input *input, const char *path,
+                           attn_error *error);
+
+#endif

@@ -1,0 +1,97 @@
+#include "exports.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool is_stdout(const char *path)
+{
+    return path != NULL && strcmp(path, "-") == 0;
+}
+
+attn_status exports_read(const options *given, exports *out, attn_error *error)
+{
+    static const option_key keys[] = {OPTION_JSON, OPTION_CSV};
+
+    out->json = option_text(given, OPTION_JSON);
+    out->csv = option_text(given, OPTION_CSV);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const char *path = option_text(given, keys[i]);
+
+        if (path != NULL && *path == '\0')
+            return attn_error_set(error, ATTN_ARGUMENT, "%s \"\": the name of a file, or - for stdout, is accepted",
+                                  option_label(keys[i]));
+    }
+    if (out->json != NULL && out->csv != NULL && strcmp(out->json, out->csv) == 0)
+        return attn_error_set(error, ATTN_ARGUMENT, "--json and --csv both write %s; two names are accepted",
+                              is_stdout(out->json) ? "stdout" : out->json);
+    return ATTN_OK;
+}
+
+attn_status exports_check_path(option_key key, const char *path, attn_error *error)
+{
+    struct stat found;
+    bool good;
+
+    if (path == NULL || is_stdout(path))
+        return ATTN_OK;
+    if (stat(path, &found) == 0) {
+        errno = S_ISDIR(found.st_mode) ? EISDIR : 0;
+        good = errno == 0 && access(path, W_OK) == 0;
+    } else {
+        char *copy = strdup(path);
+
+        if (copy == NULL)
+            return attn_error_set(error, ATTN_MEMORY, "no memory for a path");
+        good = access(dirname(copy), W_OK | X_OK) == 0;
+        free(copy);
+    }
+    if (good)
+        return ATTN_OK;
+    return attn_error_set(error, ATTN_ARGUMENT, "%s %s: cannot be written: %s", option_label(key), path,
+                          strerror(errno));
+}
+
+attn_status exports_check(const exports *wanted, attn_error *error)
+{
+    const attn_status status = exports_check_path(OPTION_JSON, wanted->json, error);
+
+    return status != ATTN_OK ? status : exports_check_path(OPTION_CSV, wanted->csv, error);
+}
+
+FILE *exports_table_stream(const exports *wanted)
+{
+    return is_stdout(wanted->json) || is_stdout(wanted->csv) ? stderr : stdout;
+}
+
+typedef attn_status export_writer(const attn_results *results, FILE *stream, attn_error *error);
+
+static attn_status write_one(export_writer *writer, const char *path, const attn_results *results, attn_error *error)
+{
+    const bool standard = is_stdout(path);
+    attn_status status;
+    FILE *file;
+    bool bad;
+
+    if (path == NULL)
+        return ATTN_OK;
+    file = standard ? stdout : fopen(path, "w");
+    if (file == NULL)
+        return attn_error_set(error, ATTN_FILE, "%s: %s", path, strerror(errno));
+    status = writer(results, file, error);
+    bad = ferror(file) != 0;
+    bad = (standard ? fflush(file) : fclose(file)) != 0 || bad;
+    if (status == ATTN_OK && bad)
+        status = attn_error_set(error, ATTN_FILE, "%s: cannot be written", standard ? "standard output" : path);
+    return status;
+}
+
+attn_status exports_write(const exports *wanted, const attn_results *results, attn_error *error)
+{
+    const attn_status status = write_one(attn_study_write_json, wanted->json, results, error);
+
+    return status != ATTN_OK ? status : write_one(attn_study_write_csv, wanted->csv, results, error);
+}

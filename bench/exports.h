@@ -1,0 +1,28 @@
+/* --json and --csv: checked before anything runs, written at the end. Used on rank 0 alone. */
+#ifndef BENCH_EXPORTS_H
+#define BENCH_EXPORTS_H
+
+#include "options.h"
+
+#include <attn/study.h>
+
+#include <stdio.h>
+
+typedef struct exports {
+    const char *json, *csv; /* NULL: not wanted; "-": stdout */
+} exports;
+
+/* Reads the two options. ATTN_ARGUMENT when both want stdout or the same file. */
+attn_status exports_read(const options *given, exports *out, attn_error *error);
+
+/* Whether the files can be written, as far as can be told without touching them. ATTN_ARGUMENT. */
+attn_status exports_check(const exports *wanted, attn_error *error);
+attn_status exports_check_path(option_key key, const char *path, attn_error *error);
+
+/* Where tables go: stderr when an export has stdout for itself. */
+FILE *exports_table_stream(const exports *wanted);
+
+/* Writes what is wanted. ATTN_FILE. */
+attn_status exports_write(const exports *wanted, const attn_results *results, attn_error *error);
+
+#endif

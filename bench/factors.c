@@ -1,0 +1,56 @@
+#include "case.h"
+#include "filling.h"
+#include "names.h"
+
+/* What was asked for, where no plan was made. */
+static const char *asked(const name_table *names, int64_t index)
+{
+    return index == NAME_AUTO ? "auto" : names->name((size_t)index);
+}
+
+static void put_problem(filling *to, const attn_problem *problem)
+{
+    const attn_shape *shape = &problem->shape;
+    const attn_mask *mask = &problem->mask;
+
+    put_integer(to, "batch", shape->batch);
+    put_integer(to, "heads", shape->heads);
+    put_integer(to, "kv_heads", shape->kv_heads);
+    put_integer(to, "seq", shape->seq);
+    put_integer(to, "kv_seq", shape->kv_seq);
+    put_integer(to, "head_dim", shape->head_dim);
+    put_integer(to, "v_head_dim", shape->v_head_dim);
+    put_text(to, "dtype", attn_dtype_name(problem->dtype));
+    put_integer(to, "causal", mask->causal);
+    put_integer(to, "window_left", mask->window_left);
+    put_integer(to, "window_right", mask->window_right);
+    put_real(to, "softcap", problem->score.softcap);
+    put_real(to, "scale", problem->score.scale);
+    put_integer(to, "alibi", problem->score.alibi_slopes != NULL);
+    put_integer(to, "sinks", problem->score.sinks != NULL);
+    put_integer(to, "documents", mask->documents);
+}
+
+attn_status bench_case_factors(const bench_case *one, const sweep *lists, const char *input, attn_attributes *factors)
+{
+    const int64_t *at = one->point.at;
+    const attn_plan *plan = &one->plan;
+    const bool planned = plan->ranks > 0;
+    const attn_grid grid = planned ? plan->grid : lists->grids[at[AXIS_GRID]];
+    filling to = {factors, ATTN_OK};
+
+    put_problem(&to, &one->problem);
+    put_text(&to, "input", input);
+    put_text(&to, "pass", "forward");
+    put_text(&to, "kernel", planned ? attn_kernel_name(plan->kernel) : asked(&names_kernel, at[AXIS_KERNEL]));
+    put_text(&to, "exchange", planned ? attn_exchange_name(plan->exchange) : asked(&names_exchange, at[AXIS_EXCHANGE]));
+    put_integer(&to, "grid_seq", grid.seq);
+    put_integer(&to, "grid_head", grid.head);
+    put_text(&to, "layout", planned ? attn_layout_name(plan->layout) : asked(&names_layout, at[AXIS_LAYOUT]));
+    put_text(&to, "combine", asked(&names_combine, at[AXIS_COMBINE]));
+    put_integer(&to, "ranks", one->group->ranks);
+    put_integer(&to, "threads", one->threads);
+    put_integer(&to, "seed", (int64_t)lists->seed);
+    put_text(&to, "scaling", sweep_scaling_name(lists->scaling));
+    return to.status;
+}

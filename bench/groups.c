@@ -1,0 +1,118 @@
+#include "groups.h"
+
+#include <attn/kernel.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Bytes that this node can still give (MemAvailable); infinite where the system does not tell. */
+static double available_memory(void)
+{
+    FILE *file = fopen("/proc/meminfo", "r");
+    char line[256];
+    double kib, bytes = INFINITY;
+
+    if (file == NULL)
+        return bytes;
+    while (isinf(bytes) && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "MemAvailable: %lf kB", &kib) == 1)
+            bytes = kib * 1024;
+    fclose(file);
+    return bytes;
+}
+
+/* Collective over the group: reads and reduces what its ranks have. */
+static attn_status survey(rank_group *group, attn_error *error)
+{
+    attn_cores cores;
+    double least[2], most[1];
+    attn_status status = attn_comm_cores(group->comm, &cores, error);
+
+    if (status != ATTN_OK)
+        return status;
+    least[0] = cores.threads;
+    least[1] = available_memory();
+    most[0] = cores.node_ranks;
+    status = attn_comm_min(group->comm, least, 2, error);
+    if (status == ATTN_OK)
+        status = attn_comm_max(group->comm, most, 1, error);
+    if (status != ATTN_OK)
+        return status;
+    group->threads = (int)least[0];
+    group->memory = least[1];
+    group->node_ranks = (int)most[0];
+    group->nodes = cores.nodes;
+    group->cores = cores.available;
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
+        const attn_kernel *best = attn_kernel_best((attn_dtype)dtype);
+
+        for (size_t i = 0; i < attn_kernel_count(); i++)
+            if (attn_kernel_at(i) == best)
+                group->kernels[dtype] = i;
+    }
+    return attn_comm_gather_text(group->comm, cores.binding, &group->bindings, error);
+}
+
+static attn_status create_group(const bench *launch, int ranks, rank_group *group, attn_error *error)
+{
+    rank_group known;
+    attn_status status = ATTN_OK;
+
+    group->ranks = ranks;
+    status = attn_comm_first(launch->comm, ranks, &group->comm, error);
+    if (status != ATTN_OK)
+        return status;
+    if (rank_group_has(group, launch))
+        status = survey(group, error);
+    status = attn_comm_agree(launch->comm, status, error);
+    if (status != ATTN_OK)
+        return status;
+    known = *group;
+    status = attn_comm_broadcast(launch->comm, 0, &known, sizeof known, error);
+    known.comm = group->comm; /* handles and pointers stay this rank's own */
+    known.bindings = group->bindings;
+    *group = known;
+    return status;
+}
+
+attn_status rank_groups_create(const bench *launch, const int_list *ranks, rank_groups *out, attn_error *error)
+{
+    attn_status status;
+
+    out->count = 0;
+    out->groups = calloc((size_t)ranks->count, sizeof *out->groups);
+    status = out->groups != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for the groups of ranks");
+    status = attn_comm_agree(launch->comm, status, error);
+    for (int64_t i = 0; status == ATTN_OK && i < ranks->count; i++) {
+        if (rank_groups_find(out, ranks->values[i]) != NULL)
+            continue;
+        out->count++;
+        status = create_group(launch, (int)ranks->values[i], &out->groups[out->count - 1], error);
+    }
+    return status;
+}
+
+void rank_groups_release(rank_groups *groups)
+{
+    for (int i = 0; i < groups->count; i++) {
+        attn_comm_free(&groups->groups[i].comm);
+        free(groups->groups[i].bindings);
+    }
+    free(groups->groups);
+    memset(groups, 0, sizeof *groups);
+}
+
+const rank_group *rank_groups_find(const rank_groups *groups, int64_t ranks)
+{
+    for (int i = 0; i < groups->count; i++)
+        if (groups->groups[i].ranks == ranks)
+            return &groups->groups[i];
+    return NULL;
+}
+
+bool rank_group_has(const rank_group *group, const bench *launch)
+{
+    return launch->rank < group->ranks;
+}

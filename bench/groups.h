@@ -1,0 +1,39 @@
+/* The first N ranks of the launch for each N that a sweep asks for, with what they have to work with. */
+#ifndef BENCH_GROUPS_H
+#define BENCH_GROUPS_H
+
+#include "bench.h"
+#include "parse.h"
+
+#include <attn/dtype.h>
+
+/* Known to all ranks of the launch alike, also to those outside the group. */
+typedef struct rank_group {
+    MPI_Comm comm; /* of the group; not for use on ranks outside */
+    int ranks;
+    int threads;                      /* default number of threads: the least over the ranks */
+    int nodes;                        /* of the group */
+    int node_ranks;                   /* ranks of the fullest node */
+    int cores;                        /* over all nodes in use */
+    double memory;                    /* bytes free on the node with the least */
+    char *bindings;                   /* on rank 0: one line a rank; NULL elsewhere */
+    size_t kernels[ATTN_DTYPE_COUNT]; /* table index of rank 0's best kernel for each type */
+} rank_group;
+
+typedef struct rank_groups {
+    rank_group *groups; /* [count], one for each number of ranks */
+    int count;
+} rank_groups;
+
+/* Collective over the launch.
+ *   ranks  in, numbers of ranks, each 1..launch->ranks; may repeat
+ *   out    released with rank_groups_release, on failure too */
+attn_status rank_groups_create(const bench *launch, const int_list *ranks, rank_groups *out, attn_error *error);
+void rank_groups_release(rank_groups *groups);
+
+const rank_group *rank_groups_find(const rank_groups *groups, int64_t ranks);
+
+/* Whether this rank is in the group. */
+bool rank_group_has(const rank_group *group, const bench *launch);
+
+#endif

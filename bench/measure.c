@@ -1,0 +1,175 @@
+#include "measure.h"
+#include "interrupt.h"
+#include "tensors.h"
+
+#include <attn/input.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECKED_ROWS 64
+
+typedef struct repetition {
+    attn_dist *dist;
+    attn_dist_buffers buffers;
+} repetition;
+
+static attn_status run_once(void *context, double *seconds, attn_error *error)
+{
+    const repetition *one = context;
+
+    return attn_dist_forward(one->dist, &one->buffers, seconds, error);
+}
+
+static attn_status meet(void *context, attn_error *error)
+{
+    const repetition *one = context;
+
+    return attn_comm_barrier(attn_dist_comm(one->dist), error);
+}
+
+static attn_status largest(void *context, double *values, int count, attn_error *error)
+{
+    const repetition *one = context;
+
+    return attn_comm_max(attn_dist_comm(one->dist), values, count, error);
+}
+
+static bool asked_to_stop(void *context)
+{
+    (void)context;
+    return interrupt_name() != NULL;
+}
+
+/* Reads or makes q, k and v, and tells how long it took. */
+static attn_status make_inputs(const measure_context *context, attn_dist *dist, attn_input *input, tensors *arrays,
+                               double *seconds, attn_error *error)
+{
+    const double begin = attn_clock();
+    attn_status status = ATTN_OK;
+
+    if (input != NULL)
+        status = tensors_read(dist, input, arrays, error);
+    else
+        tensors_generate(dist, context->lists->seed, arrays);
+    *seconds = attn_clock() - begin;
+    return attn_comm_agree(attn_dist_comm(dist), status, error);
+}
+
+/* Brings the samples of all ranks to rank 0 as [rep][rank][phase]. */
+static attn_status gather_samples(const bench_case *one, attn_dist *dist, measured *made, attn_error *error)
+{
+    const int64_t reps = made->samples.reps, count = reps * ATTN_PHASE_COUNT, ranks = one->group->ranks;
+    const bool root = attn_dist_part(dist)->rank == 0;
+    const size_t row = ATTN_PHASE_COUNT * sizeof(double);
+    double *by_rank = NULL;
+    attn_status status = ATTN_OK;
+
+    if (root) {
+        by_rank = malloc((size_t)(count * ranks) * sizeof *by_rank);
+        made->all = malloc((size_t)(count * ranks) * sizeof *made->all);
+        if (by_rank == NULL || made->all == NULL)
+            status = attn_error_set(error, ATTN_MEMORY, "no memory for %lld repetitions", (long long)reps);
+    }
+    status = attn_comm_agree(attn_dist_comm(dist), status, error);
+    if (status == ATTN_OK)
+        status = attn_comm_gather(attn_dist_comm(dist), made->samples.seconds, count, by_rank, error);
+    if (status == ATTN_OK && root)
+        for (int64_t rep = 0; rep < reps; rep++)
+            for (int64_t rank = 0; rank < ranks; rank++)
+                memcpy(made->all + (rep * ranks + rank) * ATTN_PHASE_COUNT,
+                       by_rank + (rank * reps + rep) * ATTN_PHASE_COUNT, row);
+    free(by_rank);
+    return status;
+}
+
+/* Compares sampled rows of the last repetition with the float64 reference. */
+static attn_status validate(const measure_context *context, const bench_case *one, const repetition *last,
+                            const attn_input *input, measured *made, attn_error *error)
+{
+    const MPI_Comm comm = attn_dist_comm(last->dist);
+    attn_row *rows = NULL;
+    int64_t count = 0;
+    attn_status status =
+        attn_sample_rows(&one->problem.shape, CHECKED_ROWS, context->lists->seed, &rows, &count, error);
+
+    status = attn_comm_agree(comm, status, error);
+    if (status == ATTN_OK)
+        status = attn_dist_check(last->dist, &last->buffers, rows, count, tensors_epsilon(one->problem.dtype, input),
+                                 &made->check, error);
+    free(rows);
+    return status;
+}
+
+static attn_status run_on_group(const measure_context *context, const bench_case *one, measured *made,
+                                attn_error *error)
+{
+    const MPI_Comm comm = one->group->comm;
+    repetition each = {.dist = NULL};
+    const attn_sampler_target target = {&each, run_once, meet, largest, asked_to_stop};
+    tensors arrays = {.q = NULL};
+    attn_input *input = NULL;
+    double read_seconds = 0;
+    attn_status status = attn_dist_create(comm, &one->plan, &each.dist, error);
+
+    if (status == ATTN_OK)
+        status = attn_comm_agree(comm, tensors_create(each.dist, &arrays, error), error);
+    if (status == ATTN_OK && context->input != NULL)
+        status = attn_input_open(comm, context->input, &input, error);
+    if (status == ATTN_OK)
+        status = make_inputs(context, each.dist, input, &arrays, &read_seconds, error);
+    if (status == ATTN_OK) {
+        each.buffers = tensors_buffers(&arrays);
+        status = attn_comm_agree(comm, attn_sample(&context->sampling, &target, &made->samples, error), error);
+    }
+    if (status == ATTN_OK && made->samples.reps > 0) {
+        made->samples.seconds[ATTN_PHASE_INPUT_READ] = read_seconds; /* once a case: in its first repetition alone */
+        status = gather_samples(one, each.dist, made, error);
+        if (status == ATTN_OK)
+            status = validate(context, one, &each, input, made, error);
+    }
+    attn_input_close(input, NULL);
+    tensors_release(&arrays);
+    attn_dist_destroy(each.dist);
+    return status;
+}
+
+attn_status measure_case(const measure_context *context, const bench_case *one, attn_result **result, attn_error *error)
+{
+    const bench *launch = context->launch;
+    measured made = {.status = ATTN_OK};
+    const bool runs = one->runnable == ATTN_OK;
+    attn_status status = ATTN_OK;
+
+    *result = NULL;
+    if (runs) {
+        if (rank_group_has(one->group, launch))
+            made.status = run_on_group(context, one, &made, &made.reason);
+        if (made.status == ATTN_MPI) { /* nobody can be waited for any more */
+            status = attn_error_set(error, made.status, "%s", made.reason.message);
+            goto cleanup;
+        }
+        status = attn_comm_sleep_barrier(launch->comm, error);
+        if (status != ATTN_OK)
+            goto cleanup;
+        made.status = attn_comm_agree(launch->comm, made.status, &made.reason);
+        if (made.status != ATTN_OK && made.status != ATTN_MEMORY && made.status != ATTN_INTERRUPTED) {
+            status = attn_error_set(error, made.status, "%s", made.reason.message);
+            goto cleanup;
+        }
+    }
+    if (launch->rank == 0) {
+        status = attn_result_create(result, error);
+        if (status == ATTN_OK)
+            status = record_case(context, one, runs ? &made : NULL, *result, error);
+    }
+    status = attn_comm_agree(launch->comm, status, error);
+cleanup:
+    if (status != ATTN_OK) {
+        attn_result_destroy(*result);
+        *result = NULL;
+    }
+    attn_samples_release(&made.samples);
+    free(made.all);
+    return status;
+}

@@ -1,0 +1,92 @@
+#include "filling.h"
+#include "measure.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void put_prediction(filling *to, const bench_case *one)
+{
+    put_real(to, "flops", attn_flops_forward(&one->problem));
+    put_real(to, "pairs", one->prediction.pairs);
+    put_real(to, "bytes_predicted", one->prediction.bytes);
+    put_real(to, "messages_predicted", one->prediction.messages);
+    put_real(to, "memory_predicted", one->prediction.memory);
+    put_real(to, "imbalance_predicted", one->prediction.imbalance);
+}
+
+static void put_how(filling *to, const measure_context *context, const bench_case *one)
+{
+    put_real(to, "ci", context->sampling.ci);
+    put_real(to, "rel_err", context->sampling.rel_err);
+    put_integer(to, "warmup", context->sampling.warmup);
+    put_text(to, "sync", "barrier");
+    put_text(to, "clock", "CLOCK_MONOTONIC");
+    put_text(to, "reduction", "max over ranks");
+    put_integer(to, "nodes", one->group->nodes);
+    put_integer(to, "cores_available", one->group->cores);
+    put_integer(to, "oversubscribed", bench_case_oversubscribed(one));
+}
+
+static void put_samples(filling *to, const measured *made)
+{
+    put_integer(to, "converged", made->samples.converged);
+    put_text(to, "stop_reason", made->samples.stop_reason);
+    put_real(to, "max_error", made->check.max_error);
+    put_real(to, "tolerance", made->check.tolerance);
+    put_real(to, "max_score", made->check.max_score);
+    put_integer(to, "rows_checked", made->check.rows);
+}
+
+/* What became of the case, and in `reason` why, unless it is valid. */
+static attn_case_status judge(const bench_case *one, const measured *made, char *reason, size_t size)
+{
+    const attn_row *worst = made != NULL ? &made->check.worst : NULL;
+
+    reason[0] = '\0';
+    if (made == NULL || made->status == ATTN_MEMORY) {
+        snprintf(reason, size, "%s", made == NULL ? one->reason.message : made->reason.message);
+        return ATTN_CASE_SKIPPED;
+    }
+    if (made->samples.reps == 0) {
+        snprintf(reason, size, "interrupted before the first repetition");
+        return ATTN_CASE_INTERRUPTED;
+    }
+    if (!made->check.valid) {
+        snprintf(reason, size, "error %.3g above the tolerance %.3g at b %lld, head %lld, row %lld",
+                 made->check.max_error, made->check.tolerance, (long long)worst->b, (long long)worst->h,
+                 (long long)worst->i);
+        return ATTN_CASE_INVALID;
+    }
+    if (strcmp(made->samples.stop_reason, "interrupted") == 0) {
+        snprintf(reason, size, "interrupted after %lld repetitions", (long long)made->samples.reps);
+        return ATTN_CASE_INTERRUPTED;
+    }
+    return ATTN_CASE_VALID;
+}
+
+attn_status record_case(const measure_context *context, const bench_case *one, measured *made, attn_result *result,
+                        attn_error *error)
+{
+    filling to = {result->outcomes, ATTN_OK};
+    char reason[ATTN_MESSAGE_MAX];
+
+    to.status = bench_case_factors(one, context->lists, context->input_name, result->factors);
+    if (to.status == ATTN_OK)
+        attn_attributes_id(result->factors, result->id);
+    snprintf(result->launch_id, sizeof result->launch_id, "%s", context->launch_id);
+    result->status = judge(one, made, reason, sizeof reason);
+    put_text(&to, "reason", reason);
+    if (one->runnable == ATTN_OK)
+        put_prediction(&to, one);
+    put_how(&to, context, one);
+    if (made != NULL && made->all != NULL) {
+        put_samples(&to, made);
+        result->reps = made->samples.reps;
+        result->ranks = one->group->ranks;
+        result->phases = ATTN_PHASE_COUNT;
+        result->samples = made->all;
+        made->all = NULL;
+    }
+    return to.status == ATTN_OK ? ATTN_OK : attn_error_set(error, to.status, "no memory for the record of a case");
+}

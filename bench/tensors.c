@@ -1,0 +1,138 @@
+#include "tensors.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CACHE_LINE 64
+
+void *tensor_allocate(int64_t count, attn_dtype dtype)
+{
+    const size_t bytes = (size_t)count * attn_dtype_size(dtype);
+
+    return aligned_alloc(CACHE_LINE, (bytes / CACHE_LINE + 1) * CACHE_LINE);
+}
+
+attn_status tensors_create(const attn_dist *dist, tensors *out, attn_error *error)
+{
+    const attn_plan *plan = attn_dist_plan(dist);
+    const attn_part *part = attn_dist_part(dist);
+    const attn_shape *shape = &plan->problem.shape;
+    const attn_dtype dtype = plan->problem.dtype;
+    const int64_t q = shape->batch * part->head_count * part->q_rows->rows;
+    const int64_t kv = shape->batch * part->kv_head_count * part->kv_rows->rows;
+    const int64_t o = shape->batch * attn_dist_output_heads(dist) * part->q_rows->rows;
+
+    out->q = tensor_allocate(q * shape->head_dim, dtype);
+    out->k = tensor_allocate(kv * shape->head_dim, dtype);
+    out->v = tensor_allocate(kv * shape->v_head_dim, dtype);
+    out->o = tensor_allocate(o * shape->v_head_dim, dtype);
+    out->lse = tensor_allocate(o, attn_dtype_accumulator(dtype));
+    if (out->q == NULL || out->k == NULL || out->v == NULL || out->o == NULL || out->lse == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for q, k, v, o and lse of rank %d", part->rank);
+    return ATTN_OK;
+}
+
+void tensors_release(tensors *arrays)
+{
+    free(arrays->q);
+    free(arrays->k);
+    free(arrays->v);
+    free(arrays->o);
+    free(arrays->lse);
+    memset(arrays, 0, sizeof *arrays);
+}
+
+attn_dist_buffers tensors_buffers(const tensors *arrays)
+{
+    return (attn_dist_buffers){.q = arrays->q, .k = arrays->k, .v = arrays->v, .o = arrays->o, .lse = arrays->lse};
+}
+
+void tensor_fill(uint64_t seed, attn_stream stream, int64_t batch, int64_t heads, int64_t seq, int64_t width,
+                 const attn_block *block, attn_dtype dtype, void *array, int threads)
+{
+    const int64_t rows = block->rows->rows, lines = batch * block->head_count * rows;
+    const size_t line_bytes = (size_t)width * attn_dtype_size(dtype);
+
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t line = 0; line < lines; line++) {
+        const int64_t head = line / rows; /* of b head_count + h */
+        const int64_t b = head / block->head_count, h = block->head_begin + head % block->head_count;
+        const int64_t i = attn_segments_global(block->rows, line % rows);
+
+        attn_random_fill(seed, stream, (uint64_t)(((b * heads + h) * seq + i) * width), (size_t)width, dtype,
+                         (char *)array + (size_t)line * line_bytes);
+    }
+}
+
+/* The part of a query array and of a key or value array that this rank has. */
+static attn_block query_block(const attn_part *part)
+{
+    return (attn_block){part->head_begin, part->head_count, part->q_rows};
+}
+
+static attn_block key_block(const attn_part *part)
+{
+    return (attn_block){part->kv_head_begin, part->kv_head_count, part->kv_rows};
+}
+
+void tensors_generate(const attn_dist *dist, uint64_t seed, tensors *arrays)
+{
+    const attn_plan *plan = attn_dist_plan(dist);
+    const attn_shape *shape = &plan->problem.shape;
+    const attn_dtype dtype = plan->problem.dtype;
+    const attn_block q = query_block(attn_dist_part(dist)), kv = key_block(attn_dist_part(dist));
+
+    tensor_fill(seed, ATTN_STREAM_Q, shape->batch, shape->heads, shape->seq, shape->head_dim, &q, dtype, arrays->q,
+                plan->threads);
+    tensor_fill(seed, ATTN_STREAM_K, shape->batch, shape->kv_heads, shape->kv_seq, shape->head_dim, &kv, dtype,
+                arrays->k, plan->threads);
+    tensor_fill(seed, ATTN_STREAM_V, shape->batch, shape->kv_heads, shape->kv_seq, shape->v_head_dim, &kv, dtype,
+                arrays->v, plan->threads);
+}
+
+attn_status tensors_read(const attn_dist *dist, attn_input *input, tensors *arrays, attn_error *error)
+{
+    const attn_dtype dtype = attn_dist_plan(dist)->problem.dtype;
+    const attn_block q = query_block(attn_dist_part(dist)), kv = key_block(attn_dist_part(dist));
+    attn_status status = attn_input_read(input, ATTN_INPUT_Q, &q, dtype, arrays->q, error);
+
+    if (status == ATTN_OK)
+        status = attn_input_read(input, ATTN_INPUT_K, &kv, dtype, arrays->k, error);
+    if (status == ATTN_OK)
+        status = attn_input_read(input, ATTN_INPUT_V, &kv, dtype, arrays->v, error);
+    return status;
+}
+
+static bool holds_nan(attn_dtype dtype, const void *array, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (isnan(attn_load(dtype, array, (size_t)i)))
+            return true;
+    return false;
+}
+
+bool tensors_hold_nan(const attn_dist *dist, const tensors *arrays)
+{
+    const attn_problem *problem = &attn_dist_plan(dist)->problem;
+    const attn_shape *shape = &problem->shape;
+    const attn_part *part = attn_dist_part(dist);
+    const int64_t q = shape->batch * part->head_count * part->q_rows->rows;
+    const int64_t kv = shape->batch * part->kv_head_count * part->kv_rows->rows;
+
+    return holds_nan(problem->dtype, arrays->q, q * shape->head_dim) ||
+           holds_nan(problem->dtype, arrays->k, kv * shape->head_dim) ||
+           holds_nan(problem->dtype, arrays->v, kv * shape->v_head_dim);
+}
+
+double tensors_epsilon(attn_dtype computed, const attn_input *input)
+{
+    double eps = attn_dtype_epsilon(computed);
+
+    if (input != NULL) {
+        eps = fmax(eps, attn_dtype_epsilon(attn_input_stored_dtype(input, ATTN_INPUT_Q)));
+        eps = fmax(eps, attn_dtype_epsilon(attn_input_stored_dtype(input, ATTN_INPUT_K)));
+        eps = fmax(eps, attn_dtype_epsilon(attn_input_stored_dtype(input, ATTN_INPUT_V)));
+    }
+    return eps;
+}

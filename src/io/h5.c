@@ -1,0 +1,217 @@
+#include "io/h5.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+attn_h5_quiet attn_h5_quiet_begin(void)
+{
+    attn_h5_quiet saved = {NULL, NULL};
+
+    H5Eget_auto2(H5E_DEFAULT, &saved.print, &saved.data);
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    return saved;
+}
+
+void attn_h5_quiet_end(attn_h5_quiet saved)
+{
+    H5Eset_auto2(H5E_DEFAULT, saved.print, saved.data);
+}
+
+static herr_t take_innermost(unsigned n, const H5E_error2_t *entry, void *text)
+{
+    if (n == 0 && entry->desc != NULL)
+        snprintf(text, ATTN_MESSAGE_MAX, " (HDF5: %s)", entry->desc);
+    return 0;
+}
+
+attn_status attn_h5_error(attn_error *error, attn_status status, const char *format, ...)
+{
+    char reason[ATTN_MESSAGE_MAX] = "", text[ATTN_MESSAGE_MAX];
+    va_list arguments;
+
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_innermost, reason);
+    reason[strcspn(reason, "\n")] = '\0';
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return attn_error_set(error, status, "%s%s", text, reason);
+}
+
+void attn_h5_close(hid_t id)
+{
+    if (id >= 0)
+        H5Idec_ref(id);
+}
+
+hid_t attn_h5_file_access(void)
+{
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+
+    H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
+#if H5_VERSION_GE(1, 12, 1) || (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 12, 0))
+    H5Pset_file_locking(access, false, true);
+#endif
+    return access;
+}
+
+/* Whether the file begins as an HDF5 file does; the signature is in section II.A of its format specification. */
+static bool has_signature(int descriptor)
+{
+    static const unsigned char signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
+    unsigned char head[sizeof signature];
+
+    return pread(descriptor, head, sizeof head, 0) == (ssize_t)sizeof head && memcmp(head, signature, sizeof head) == 0;
+}
+
+attn_status attn_h5_open(const char *path, hid_t *out, attn_error *error)
+{
+    struct stat info;
+    attn_status status = ATTN_OK;
+    hid_t access;
+    int descriptor;
+
+    *out = H5I_INVALID_HID;
+    /* Looked at first, because opening a pipe would wait for ever. */
+    if (stat(path, &info) != 0)
+        return attn_error_set(error, ATTN_INPUT, "%s: %s; the path of an HDF5 file is needed", path, strerror(errno));
+    if (!S_ISREG(info.st_mode))
+        return attn_error_set(error, ATTN_INPUT, "%s: not a regular file; the path of an HDF5 file is needed", path);
+    descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+        return attn_error_set(error, ATTN_INPUT, "%s: %s; a readable HDF5 file is needed", path, strerror(errno));
+    access = attn_h5_file_access();
+    *out = H5Fopen(path, H5F_ACC_RDONLY, access);
+    if (*out < 0 && has_signature(descriptor))
+        status = attn_h5_error(error, ATTN_INPUT, "%s: a damaged HDF5 file; a whole one is needed", path);
+    else if (*out < 0)
+        status = attn_error_set(error, ATTN_INPUT, "%s: not an HDF5 file; one is needed", path);
+    attn_h5_close(access);
+    close(descriptor);
+    return status;
+}
+
+attn_status attn_h5_flush_close(hid_t file, const char *path, attn_error *error)
+{
+    attn_status status = ATTN_OK;
+
+    if (H5Fflush(file, H5F_SCOPE_GLOBAL) < 0)
+        status = attn_h5_error(error, ATTN_FILE, "%s: cannot be written", path);
+    if (H5Fclose(file) < 0 && status == ATTN_OK)
+        status = attn_h5_error(error, ATTN_FILE, "%s: cannot be closed", path);
+    return status;
+}
+
+bool attn_h5_has_object(hid_t file, const char *path)
+{
+    char prefix[256];
+
+    for (const char *end = path; end != NULL;) {
+        const char *const slash = strchr(end, '/');
+        const size_t length = slash != NULL ? (size_t)(slash - path) : strlen(path);
+
+        snprintf(prefix, sizeof prefix, "%.*s", (int)length, path);
+        if (H5Lexists(file, prefix, H5P_DEFAULT) <= 0)
+            return false;
+        end = slash != NULL ? slash + 1 : NULL;
+    }
+    return H5Oexists_by_name(file, path, H5P_DEFAULT) > 0;
+}
+
+void attn_h5_type_name(hid_t type, char *name, size_t size)
+{
+    const size_t bits = 8 * H5Tget_size(type);
+
+    switch (H5Tget_class(type)) {
+    case H5T_INTEGER:
+        snprintf(name, size, "%sint%zu", H5Tget_sign(type) == H5T_SGN_NONE ? "u" : "", bits);
+        break;
+    case H5T_FLOAT:
+        snprintf(name, size, "float%zu (mantissa of %zu bits)", bits, H5Tget_precision(type));
+        if (bits == 16 || bits == 32 || bits == 64)
+            snprintf(name, size, "float%zu", bits);
+        break;
+    case H5T_STRING:
+        snprintf(name, size, "text");
+        break;
+    case H5T_COMPOUND:
+        snprintf(name, size, "compound");
+        break;
+    default:
+        snprintf(name, size, "an unusual type");
+        break;
+    }
+}
+
+/* IEEE binary16 as h5py makes it: sign 15, exponent 10..14, mantissa 0..9, bias 15. */
+static bool make_half(hid_t type)
+{
+    return H5Tset_fields(type, 15, 10, 5, 0, 10) >= 0 && H5Tset_size(type, 2) >= 0 && H5Tset_ebias(type, 15) >= 0;
+}
+
+hid_t attn_h5_type(attn_dtype dtype)
+{
+    hid_t type;
+
+    if (dtype == ATTN_FLOAT64)
+        return H5Tcopy(H5T_NATIVE_DOUBLE);
+    if (dtype == ATTN_BFLOAT16)
+        return H5Tcopy(H5T_NATIVE_UINT16);
+    type = H5Tcopy(H5T_NATIVE_FLOAT);
+    if (dtype == ATTN_FLOAT16 && !make_half(type)) {
+        attn_h5_close(type);
+        return H5I_INVALID_HID;
+    }
+    return type;
+}
+
+/* Whether two types differ in nothing but their byte order. */
+static bool same_but_order(hid_t type, hid_t native)
+{
+    const hid_t copy = H5Tcopy(native);
+    const bool same = H5Tset_order(copy, H5Tget_order(type)) >= 0 && H5Tequal(type, copy) > 0;
+
+    attn_h5_close(copy);
+    return same;
+}
+
+static bool is_bfloat16(hid_t dataset, char *name, size_t size)
+{
+    char *text = NULL;
+    bool is;
+
+    if (!attn_h5_has_attribute(dataset, "dtype") || attn_h5_read_text(dataset, "", "dtype", &text, NULL) != ATTN_OK) {
+        snprintf(name, size, "uint16 without the attribute dtype = \"bfloat16\"");
+        return false;
+    }
+    is = strcmp(text, attn_dtype_name(ATTN_BFLOAT16)) == 0;
+    if (!is)
+        snprintf(name, size, "uint16 with the attribute dtype = \"%s\"", text);
+    free(text);
+    return is;
+}
+
+bool attn_h5_dtype_of(hid_t dataset, attn_dtype *out, char *name, size_t size)
+{
+    const hid_t type = H5Dget_type(dataset);
+    bool found = false;
+
+    attn_h5_type_name(type, name, size);
+    for (int d = 0; d < ATTN_DTYPE_COUNT && !found; d++) {
+        const hid_t ours = attn_h5_type((attn_dtype)d);
+
+        found = same_but_order(type, ours);
+        attn_h5_close(ours);
+        if (found && d == ATTN_BFLOAT16)
+            found = is_bfloat16(dataset, name, size);
+        if (found)
+            *out = (attn_dtype)d;
+    }
+    attn_h5_close(type);
+    return found;
+}

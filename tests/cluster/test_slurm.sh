@@ -57,6 +57,10 @@ wait_for() {
 
 has_ended() { [[ $(show_job "$1" JobState) =~ ^(COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL)$ ]]; }
 has_part() { compgen -G "$1/*.parts/*.h5" >/dev/null; }
+# The job's first step is gone from both nodes; before that, the restarted job could not start a step of the same number.
+has_left() {
+    [ "$(grep -l "\[$1\.0\] done with job" "$ATTN_SLURM_DIR"/log/slurmd-*.log | wc -l)" = 2 ]
+}
 has_requeued() { [ "$(show_job "$1" Restarts)" = 1 ] && [ "$(show_job "$1" JobState)" = PENDING ]; }
 
 expect_exit() { # CODE
@@ -111,6 +115,7 @@ wait_for 60 has_part "$OUT" || fail "no case was finished within a minute"
 scancel --batch --signal=USR1 "$job"
 wait_for 60 has_requeued "$job" || fail "not requeued after USR1"
 grep -q 'requeued to finish the rest' "$log" || fail "USR1 did not stop the job in good order"
+wait_for 30 has_left "$job" || fail "the stopped step did not end"
 scontrol update JobId="$job" StartTime=now
 expect_exit 0
 expect_results 2

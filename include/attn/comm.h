@@ -27,6 +27,9 @@ ATTN_API attn_status attn_comm_barrier(MPI_Comm comm, attn_error *error);
 ATTN_API attn_status attn_comm_max(MPI_Comm comm, double *values, int count, attn_error *error);
 ATTN_API attn_status attn_comm_min(MPI_Comm comm, double *values, int count, attn_error *error);
 
+/* Elementwise sum over ranks, in place. */
+ATTN_API attn_status attn_comm_sum(MPI_Comm comm, double *values, int64_t count, attn_error *error);
+
 /* Copies bytes from root to every rank. */
 ATTN_API attn_status attn_comm_broadcast(MPI_Comm comm, int root, void *bytes, size_t count, attn_error *error);
 

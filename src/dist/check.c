@@ -70,7 +70,6 @@ static attn_status share_queries(const attn_dist *dist, const attn_dist_buffers 
     const attn_problem *problem = &attn_dist_plan(dist)->problem;
     const attn_part *part = attn_dist_part(dist);
     const int64_t D = problem->shape.head_dim;
-    attn_status status = ATTN_OK;
 
     for (int n = 0; n < count; n++) {
         const int64_t row = local_row(part, rows[n].i);
@@ -81,11 +80,7 @@ static attn_status share_queries(const attn_dist *dist, const attn_dist_buffers 
         for (int64_t d = 0; d < D; d++)
             work->q[n * D + d] = own ? attn_load(problem->dtype, buffers->q, (size_t)(place + d)) : 0;
     }
-    for (int n = 0; n < count && status == ATTN_OK; n++)
-        status = attn_comm_check(
-            MPI_Allreduce(MPI_IN_PLACE, work->q + n * D, (int)D, MPI_DOUBLE, MPI_SUM, attn_dist_comm(dist)),
-            "MPI_Allreduce", error);
-    return status;
+    return attn_comm_sum(attn_dist_comm(dist), work->q, count * D, error);
 }
 
 /* (2) This rank's share of each row: its own keys, when it holds the row's head. */
@@ -135,10 +130,7 @@ static attn_status reduce_partials(const attn_dist *dist, int count, check_work 
         for (int64_t d = 0; d < Dv; d++)
             sums[1 + d] = empty ? 0 : factor * partial->weighted[d];
     }
-    for (int n = 0; n < count && status == ATTN_OK; n++)
-        status = attn_comm_check(MPI_Allreduce(MPI_IN_PLACE, work->sums + n * (1 + Dv), (int)(1 + Dv), MPI_DOUBLE,
-                                               MPI_SUM, attn_dist_comm(dist)),
-                                 "MPI_Allreduce", error);
+    status = attn_comm_sum(attn_dist_comm(dist), work->sums, count * (1 + Dv), error);
     for (int n = 0; n < count && status == ATTN_OK; n++) {
         attn_partial *partial = &work->partials[n];
 

@@ -60,7 +60,7 @@ static attn_status make_head_type(const attn_plan *plan, int64_t rows, MPI_Datat
     const attn_shape *shape = &plan->problem.shape;
     const MPI_Aint bytes = (MPI_Aint)(rows * shape->v_head_dim) * (MPI_Aint)attn_dtype_size(plan->problem.dtype);
     MPI_Datatype row, strided = MPI_DATATYPE_NULL;
-    int row_count, batch;
+    int row_count = 0, batch = 0;
     attn_status status = attn_mpi_run(plan->problem.dtype, shape->v_head_dim, &row, error);
 
     *out = MPI_DATATYPE_NULL;

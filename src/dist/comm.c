@@ -77,6 +77,16 @@ attn_status attn_comm_min(MPI_Comm comm, double *values, int count, attn_error *
     return reduce(comm, values, count, MPI_MIN, error);
 }
 
+attn_status attn_comm_sum(MPI_Comm comm, double *values, int64_t count, attn_error *error)
+{
+    const int64_t piece = (int64_t)1 << 27;
+    attn_status status = ATTN_OK;
+
+    for (int64_t done = 0; done < count && status == ATTN_OK; done += piece)
+        status = reduce(comm, values + done, (int)(count - done < piece ? count - done : piece), MPI_SUM, error);
+    return status;
+}
+
 attn_status attn_comm_broadcast(MPI_Comm comm, int root, void *bytes, size_t count, attn_error *error)
 {
     const size_t piece = (size_t)1 << 30;

@@ -61,7 +61,8 @@ void attn_reference_partial(const attn_problem *problem, const double *q, int64_
         out->sum += weight;
         for (int64_t d = 0; d < width; d++)
             out->weighted[d] += weight * attn_load(dtype, v->data, (size_t)(v_place + d));
-        out->max_abs = fmax(out->max_abs, fabs(s));
+        if (isfinite(s))
+            out->max_abs = fmax(out->max_abs, fabs(s));
     }
 }
 

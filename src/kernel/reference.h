@@ -9,7 +9,7 @@ typedef struct attn_partial {
     double max;       /* largest score, -inf without a key */
     double sum;       /* sum of exp(s - max) */
     double *weighted; /* [Dv] sum of exp(s - max) v */
-    double max_abs;   /* largest |s| */
+    double max_abs;   /* largest |s| of the finite scores */
 } attn_partial;
 
 /* Computes the partial result of one query row over the visible keys of one part.

@@ -1,4 +1,5 @@
 /* Every kernel of the table alone against a plain float64 computation: types, masks, settings, odd shapes, parts. */
+#include "fixture.h"
 #include "harness.h"
 
 #include <attn/kernel.h>
@@ -10,139 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One problem with its arrays, its exact result, and how the keys are cut into parts. */
-typedef struct fixture {
-    attn_problem problem;
-    void *q, *k, *v;
-    double *o, *lse; /* exact, from the rounded inputs */
-    double max_score;
-} fixture;
-
-static int64_t elements(const attn_shape *s, int64_t heads, int64_t rows, int64_t width)
-{
-    return s->batch * heads * rows * width;
-}
-
-static void *random_array(attn_dtype dtype, attn_stream stream, int64_t count)
-{
-    void *array = malloc((size_t)count * attn_dtype_size(dtype) + 1);
-
-    attn_random_fill(7, stream, 0, (size_t)count, dtype, array);
-    return array;
-}
-
-/* Attention by its definition, with the mask written out pair by pair rather than as an interval. */
-static bool visible(const attn_problem *p, int64_t b, int64_t i, int64_t j)
-{
-    const int64_t diagonal = i + p->shape.kv_seq - p->shape.seq;
-    bool same = true;
-
-    if (p->mask.cu_seqlens != NULL)
-        for (int64_t n = 1; n < p->mask.documents; n++)
-            same = same && (i >= p->mask.cu_seqlens[n]) == (j >= p->mask.cu_seqlens[n]);
-    return same && (!p->mask.causal || j <= diagonal) &&
-           (p->mask.window_left < 0 || j >= diagonal - p->mask.window_left) &&
-           (p->mask.window_right < 0 || j <= diagonal + p->mask.window_right) &&
-           (p->mask.kv_len == NULL || j < p->mask.kv_len[b]);
-}
-
-static double score(const fixture *f, int64_t b, int64_t h, int64_t i, int64_t j)
-{
-    const attn_problem *p = &f->problem;
-    const attn_shape *s = &p->shape;
-    const int64_t q = ((b * s->heads + h) * s->seq + i) * s->head_dim;
-    const int64_t k = ((b * s->kv_heads + h / attn_shape_group(s)) * s->kv_seq + j) * s->head_dim;
-    double x = 0;
-
-    for (int64_t d = 0; d < s->head_dim; d++)
-        x += attn_load(p->dtype, f->q, (size_t)(q + d)) * attn_load(p->dtype, f->k, (size_t)(k + d));
-    x *= p->score.scale;
-    if (p->score.softcap > 0)
-        x = p->score.softcap * tanh(x / p->score.softcap);
-    if (p->score.alibi_slopes != NULL)
-        x -= p->score.alibi_slopes[h] * fabs((double)(i + s->kv_seq - s->seq - j));
-    return x;
-}
-
-static void solve_row(fixture *f, int64_t b, int64_t h, int64_t i)
-{
-    const attn_problem *p = &f->problem;
-    const attn_shape *s = &p->shape;
-    const int64_t row = (b * s->heads + h) * s->seq + i;
-    const int64_t v = (b * s->kv_heads + h / attn_shape_group(s)) * s->kv_seq;
-    double max = p->score.sinks != NULL ? p->score.sinks[h] : -INFINITY, sum = 0;
-
-    for (int64_t j = 0; j < s->kv_seq; j++)
-        if (visible(p, b, i, j)) {
-            const double x = score(f, b, h, i, j);
-
-            max = fmax(max, x);
-            f->max_score = fmax(f->max_score, fabs(x));
-        }
-    if (p->score.sinks != NULL)
-        sum = exp(p->score.sinks[h] - max);
-    memset(f->o + row * s->v_head_dim, 0, (size_t)s->v_head_dim * sizeof *f->o);
-    for (int64_t j = 0; j < s->kv_seq; j++)
-        if (visible(p, b, i, j)) {
-            const double weight = exp(score(f, b, h, i, j) - max);
-
-            sum += weight;
-            for (int64_t d = 0; d < s->v_head_dim; d++)
-                f->o[row * s->v_head_dim + d] +=
-                    weight * attn_load(p->dtype, f->v, (size_t)((v + j) * s->v_head_dim + d));
-        }
-    for (int64_t d = 0; d < s->v_head_dim && sum > 0; d++)
-        f->o[row * s->v_head_dim + d] /= sum;
-    f->lse[row] = sum > 0 ? max + log(sum) : -INFINITY;
-}
-
-static fixture make(const attn_problem *problem)
-{
-    const attn_shape *s = &problem->shape;
-    fixture f = {.problem = *problem};
-
-    TEST_OK(attn_problem_check(problem, &attn_test_error));
-    f.q = random_array(problem->dtype, ATTN_STREAM_Q, elements(s, s->heads, s->seq, s->head_dim));
-    f.k = random_array(problem->dtype, ATTN_STREAM_K, elements(s, s->kv_heads, s->kv_seq, s->head_dim));
-    f.v = random_array(problem->dtype, ATTN_STREAM_V, elements(s, s->kv_heads, s->kv_seq, s->v_head_dim));
-    f.o = malloc((size_t)elements(s, s->heads, s->seq, s->v_head_dim) * sizeof *f.o);
-    f.lse = malloc((size_t)elements(s, s->heads, s->seq, 1) * sizeof *f.lse);
-    for (int64_t b = 0; b < s->batch; b++)
-        for (int64_t h = 0; h < s->heads; h++)
-            for (int64_t i = 0; i < s->seq; i++)
-                solve_row(&f, b, h, i);
-    return f;
-}
-
-static void drop(fixture *f)
-{
-    free(f->q);
-    free(f->k);
-    free(f->v);
-    free(f->o);
-    free(f->lse);
-}
-
 enum { PARTS_MAX = 5 };
 
 /* What one run of a kernel used and gave. */
 typedef struct outcome {
     void *o, *lse;
 } outcome;
-
-/* Gathers the rows of one part from a global [B,H,S,width] array: what a rank would hold. */
-static void *cut(const attn_shape *s, attn_dtype dtype, const void *from, int64_t heads, int64_t seq, int64_t width,
-                 const attn_segments *rows)
-{
-    const size_t bytes = attn_dtype_size(dtype) * (size_t)width;
-    char *to = malloc((size_t)(s->batch * heads * rows->rows) * bytes + 1);
-
-    for (int64_t n = 0; n < s->batch * heads; n++)
-        for (int64_t r = 0; r < rows->rows; r++)
-            memcpy(to + (size_t)(n * rows->rows + r) * bytes,
-                   (const char *)from + (size_t)(n * seq + attn_segments_global(rows, r)) * bytes, bytes);
-    return to;
-}
 
 /* Runs all queries against keys cut by a layout into parts; o and lse come back in global order. */
 static outcome run(const attn_kernel *kernel, const fixture *f, const attn_layout *layout, int parts, int threads)
@@ -152,8 +26,8 @@ static outcome run(const attn_kernel *kernel, const fixture *f, const attn_layou
     const int64_t zero = 0;
     attn_segments *all, *rows[PARTS_MAX];
     attn_array k[PARTS_MAX], v[PARTS_MAX];
-    outcome out = {malloc((size_t)elements(s, s->heads, s->seq, s->v_head_dim) * attn_dtype_size(dtype)),
-                   malloc((size_t)elements(s, s->heads, s->seq, 1) * attn_dtype_size(sum_dtype))};
+    outcome out = {malloc((size_t)fixture_elements(s, s->heads, s->seq, s->v_head_dim) * attn_dtype_size(dtype)),
+                   malloc((size_t)fixture_elements(s, s->heads, s->seq, 1) * attn_dtype_size(sum_dtype))};
     attn_forward_setup setup = {.problem = &f->problem,
                                 .head_count = s->heads,
                                 .part_count = parts,
@@ -172,12 +46,14 @@ static outcome run(const attn_kernel *kernel, const fixture *f, const attn_layou
     setup.q_rows = all;
     for (int p = 0; p < parts; p++) {
         TEST_OK(attn_layout_rows(layout, s->kv_seq, parts, p, &rows[p], &attn_test_error));
-        k[p] = attn_array_dense(cut(s, dtype, f->k, s->kv_heads, s->kv_seq, s->head_dim, rows[p]), s->kv_heads,
-                                rows[p]->rows, s->head_dim);
-        v[p] = attn_array_dense(cut(s, dtype, f->v, s->kv_heads, s->kv_seq, s->v_head_dim, rows[p]), s->kv_heads,
-                                rows[p]->rows, s->v_head_dim);
+        k[p] =
+            attn_array_dense(fixture_cut(s, dtype, f->k, s->kv_heads, s->kv_seq, s->head_dim, 0, s->kv_heads, rows[p]),
+                             s->kv_heads, rows[p]->rows, s->head_dim);
+        v[p] = attn_array_dense(
+            fixture_cut(s, dtype, f->v, s->kv_heads, s->kv_seq, s->v_head_dim, 0, s->kv_heads, rows[p]), s->kv_heads,
+            rows[p]->rows, s->v_head_dim);
     }
-    memset(out.o, 0xff, (size_t)elements(s, s->heads, s->seq, s->v_head_dim) * attn_dtype_size(dtype));
+    memset(out.o, 0xff, (size_t)fixture_elements(s, s->heads, s->seq, s->v_head_dim) * attn_dtype_size(dtype));
     TEST_OK(attn_forward_create(kernel, &setup, &forward, &attn_test_error));
     attn_forward_execute(forward, &buffers);
     CU_ASSERT_EQUAL(attn_forward_pairs(forward), attn_mask_pairs(&f->problem.mask, s) * s->heads);
@@ -191,29 +67,21 @@ static outcome run(const attn_kernel *kernel, const fixture *f, const attn_layou
     return out;
 }
 
-/* The project's tolerance: 8 eps max(1, |s|) for 32 and 64 bits, 2 eps for 16. */
-static double tolerance(const fixture *f)
-{
-    const double eps = attn_dtype_epsilon(f->problem.dtype);
-
-    return attn_dtype_size(f->problem.dtype) == 2 ? 2 * eps : 8 * eps * fmax(1, f->max_score);
-}
-
 static void compare(const fixture *f, const outcome *out)
 {
     const attn_shape *s = &f->problem.shape;
-    const int64_t rows = elements(s, s->heads, s->seq, 1);
+    const int64_t rows = fixture_elements(s, s->heads, s->seq, 1);
     const attn_dtype sum_dtype = attn_dtype_accumulator(f->problem.dtype);
 
     for (int64_t n = 0; n < rows * s->v_head_dim; n++)
-        TEST_CLOSE(attn_load(f->problem.dtype, out->o, (size_t)n), f->o[n], tolerance(f));
+        TEST_CLOSE(attn_load(f->problem.dtype, out->o, (size_t)n), f->o[n], fixture_tolerance(f));
     for (int64_t n = 0; n < rows; n++)
-        TEST_CLOSE(attn_load(sum_dtype, out->lse, (size_t)n), f->lse[n], tolerance(f));
+        TEST_CLOSE(attn_load(sum_dtype, out->lse, (size_t)n), f->lse[n], fixture_tolerance(f));
 }
 
 static void check_all_kernels(const attn_problem *problem)
 {
-    fixture f = make(problem);
+    fixture f = fixture_make(problem);
 
     for (size_t n = 0; n < attn_kernel_count(); n++) {
         const attn_kernel *kernel = attn_kernel_at(n);
@@ -230,17 +98,8 @@ static void check_all_kernels(const attn_problem *problem)
             free(out.lse);
         }
     }
-    drop(&f);
+    fixture_drop(&f);
 }
-
-#define PROBLEM(B, HQ, HKV, SQ, SKV, DQK, DV, TYPE)                                                                    \
-    {                                                                                                                  \
-        .shape =                                                                                                       \
-            {.batch = B, .heads = HQ, .kv_heads = HKV, .seq = SQ, .kv_seq = SKV, .head_dim = DQK, .v_head_dim = DV},   \
-        .dtype = TYPE, .mask = ATTN_MASK_FULL, .score = {                                                              \
-            .scale = 0.3                                                                                               \
-        }                                                                                                              \
-    }
 
 static void test_odd_shapes(void)
 {
@@ -357,7 +216,7 @@ static void test_later_keys_do_not_matter(void)
             if (!attn_kernel_available(kernel, p.dtype, NULL, 0))
                 continue;
             p.mask.causal = true;
-            f = make(&p);
+            f = fixture_make(&p);
             before = run(kernel, &f, attn_layout_at(0), 1, 2);
             for (int64_t j = kept; j < 150; j++)
                 for (int64_t d = 0; d < 20; d++) {
@@ -372,7 +231,7 @@ static void test_later_keys_do_not_matter(void)
             free(before.lse);
             free(after.o);
             free(after.lse);
-            drop(&f);
+            fixture_drop(&f);
         }
 }
 
@@ -383,7 +242,7 @@ static void test_threads_do_not_matter(void)
     fixture f;
 
     p.mask.causal = true;
-    f = make(&p);
+    f = fixture_make(&p);
     for (size_t n = 0; n < attn_kernel_count(); n++) {
         outcome one, five;
 
@@ -397,7 +256,7 @@ static void test_threads_do_not_matter(void)
         free(five.o);
         free(five.lse);
     }
-    drop(&f);
+    fixture_drop(&f);
 }
 
 static void test_table(void)

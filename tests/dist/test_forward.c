@@ -1,0 +1,316 @@
+/* Distributed attention on every kernel, exchange, combine, layout and grid of the ranks at hand, against the
+ * definition. */
+#include "fixture.h"
+#include "harness.h"
+
+#include <attn/comm.h>
+#include <attn/dist.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A pass over one plan on this rank's cuts of the fixture. */
+typedef struct pass {
+    attn_dist *dist;
+    attn_dist_buffers buffers;
+    void *q, *k, *v;
+} pass;
+
+static pass execute(const fixture *f, const attn_plan *plan)
+{
+    const attn_shape *s = &f->problem.shape;
+    const attn_dtype dtype = f->problem.dtype;
+    double seconds[ATTN_PHASE_COUNT];
+    pass run = {0};
+    const attn_part *part;
+    size_t o_bytes, lse_bytes;
+
+    TEST_OK(attn_dist_create(MPI_COMM_WORLD, plan, &run.dist, &attn_test_error));
+    part = attn_dist_part(run.dist);
+    run.q =
+        fixture_cut(s, dtype, f->q, s->heads, s->seq, s->head_dim, part->head_begin, part->head_count, part->q_rows);
+    run.k = fixture_cut(s, dtype, f->k, s->kv_heads, s->kv_seq, s->head_dim, part->kv_head_begin, part->kv_head_count,
+                        part->kv_rows);
+    run.v = fixture_cut(s, dtype, f->v, s->kv_heads, s->kv_seq, s->v_head_dim, part->kv_head_begin, part->kv_head_count,
+                        part->kv_rows);
+    o_bytes = (size_t)fixture_elements(s, attn_dist_output_heads(run.dist), part->q_rows->rows, s->v_head_dim) *
+              attn_dtype_size(dtype);
+    lse_bytes = (size_t)fixture_elements(s, part->head_count, part->q_rows->rows, 1) *
+                attn_dtype_size(attn_dtype_accumulator(dtype));
+    run.buffers =
+        (attn_dist_buffers){.q = run.q, .k = run.k, .v = run.v, .o = malloc(o_bytes + 1), .lse = malloc(lse_bytes + 1)};
+    memset(run.buffers.o, 0xff, o_bytes); /* NaN: what is not written is seen */
+    memset(run.buffers.lse, 0xff, lse_bytes);
+    /* Twice: a second pass must not depend on the first. */
+    TEST_OK(attn_dist_forward(run.dist, &run.buffers, seconds, &attn_test_error));
+    TEST_OK(attn_dist_forward(run.dist, &run.buffers, seconds, &attn_test_error));
+    CU_ASSERT(seconds[ATTN_PHASE_TOTAL] >= seconds[ATTN_PHASE_COMPUTE]);
+    return run;
+}
+
+static void finish(pass *run)
+{
+    attn_dist_destroy(run->dist);
+    free(run->q);
+    free(run->k);
+    free(run->v);
+    free(run->buffers.o);
+    free(run->buffers.lse);
+}
+
+static void compare(const fixture *f, const pass *run)
+{
+    const attn_shape *s = &f->problem.shape;
+    const attn_part *part = attn_dist_part(run->dist);
+    const int64_t rows = part->q_rows->rows, heads = attn_dist_output_heads(run->dist);
+    const int64_t head_begin = attn_dist_output_head_begin(run->dist);
+    const attn_dtype sum_dtype = attn_dtype_accumulator(f->problem.dtype);
+
+    for (int64_t b = 0; b < s->batch; b++)
+        for (int64_t h = 0; h < heads; h++)
+            for (int64_t r = 0; r < rows; r++) {
+                const int64_t at = (b * s->heads + head_begin + h) * s->seq + attn_segments_global(part->q_rows, r);
+
+                for (int64_t d = 0; d < s->v_head_dim; d++)
+                    TEST_CLOSE(attn_load(f->problem.dtype, run->buffers.o,
+                                         (size_t)(((b * heads + h) * rows + r) * s->v_head_dim + d)),
+                               f->o[at * s->v_head_dim + d], fixture_tolerance(f));
+            }
+    for (int64_t b = 0; b < s->batch; b++)
+        for (int64_t h = 0; h < part->head_count; h++)
+            for (int64_t r = 0; r < rows; r++)
+                TEST_CLOSE(
+                    attn_load(sum_dtype, run->buffers.lse, (size_t)((b * part->head_count + h) * rows + r)),
+                    f->lse[(b * s->heads + part->head_begin + h) * s->seq + attn_segments_global(part->q_rows, r)],
+                    fixture_tolerance(f));
+}
+
+/* Calls visit for every plan that can run on all ranks; returns how many there were. */
+static int for_all_plans(const attn_problem *problem, void (*visit)(const attn_plan *plan, void *context),
+                         void *context)
+{
+    const int ranks = attn_comm_size(MPI_COMM_WORLD);
+    int visited = 0;
+
+    for (int head = 1; head <= ranks; head++)
+        for (size_t e = 0; ranks % head == 0 && e < attn_exchange_count(); e++)
+            for (size_t c = 0; c < attn_combine_count(); c++)
+                for (size_t l = 0; l < attn_layout_count(); l++)
+                    for (size_t k = 0; k < attn_kernel_count(); k++) {
+                        const attn_plan_options options = {.grid = {.seq = ranks / head, .head = head},
+                                                           .exchange = attn_exchange_at(e),
+                                                           .layout = attn_layout_at(l),
+                                                           .combine = attn_combine_at(c),
+                                                           .kernel = attn_kernel_at(k),
+                                                           .threads = 2};
+                        attn_plan plan;
+
+                        if (attn_plan_make(problem, ranks, &options, &plan, NULL) != ATTN_OK)
+                            continue;
+                        visit(&plan, context);
+                        visited++;
+                    }
+    return visited;
+}
+
+static void visit(const attn_plan *plan, void *context)
+{
+    const fixture *f = context;
+    const attn_shape *s = &f->problem.shape;
+    const double eps = attn_dtype_epsilon(f->problem.dtype);
+    attn_row *rows;
+    int64_t count;
+    attn_check check;
+    pass run = execute(f, plan);
+
+    compare(f, &run);
+    /* The library's own check agrees, on every row. */
+    TEST_OK(attn_sample_rows(s, INT64_C(1) << 40, 0, &rows, &count, &attn_test_error));
+    TEST_OK(attn_dist_check(run.dist, &run.buffers, rows, count, eps, &check, &attn_test_error));
+    CU_ASSERT(check.valid);
+    CU_ASSERT_EQUAL(check.rows, s->batch * s->heads * s->seq);
+    TEST_CLOSE(check.max_score, f->max_score, 1e-12);
+    free(rows);
+    finish(&run);
+}
+
+static void check_all_plans(const attn_problem *problem)
+{
+    fixture f = fixture_make(problem);
+
+    CU_ASSERT(for_all_plans(problem, visit, &f) > 0);
+    fixture_drop(&f);
+}
+
+static void test_shapes(void)
+{
+    /* Remainders, more ranks than heads, more ranks than rows, one row, fewer K/V heads than ranks. */
+    static const int64_t shapes[][7] = {{2, 5, 5, 37, 41, 9, 6},
+                                        {1, 1, 1, 2, 3, 4, 4},
+                                        {2, 6, 2, 23, 23, 16, 8},
+                                        {1, 7, 1, 1, 64, 8, 8},
+                                        {3, 4, 4, 4, 4, 5, 7}};
+
+    for (size_t n = 0; n < sizeof shapes / sizeof shapes[0]; n++) {
+        const int64_t *s = shapes[n];
+        attn_problem problem = PROBLEM(s[0], s[1], s[2], s[3], s[4], s[5], s[6], ATTN_FLOAT32);
+
+        check_all_plans(&problem);
+        problem.mask.causal = true;
+        check_all_plans(&problem);
+    }
+}
+
+static void test_types(void)
+{
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
+        attn_problem problem = PROBLEM(1, 3, 3, 29, 29, 8, 8, (attn_dtype)dtype);
+
+        problem.mask.causal = true;
+        check_all_plans(&problem);
+    }
+}
+
+static void test_masks_and_scores(void)
+{
+    static const int64_t kv_len[] = {30, 0, 11}, cu_seqlens[] = {0, 5, 5, 6, 20, 31};
+    double slopes[4], sinks[] = {1, -2, 0.5, 30};
+    attn_problem window = PROBLEM(1, 4, 2, 31, 40, 8, 8, ATTN_FLOAT32);
+    attn_problem padding = PROBLEM(3, 4, 2, 17, 30, 8, 8, ATTN_FLOAT32);
+    attn_problem documents = PROBLEM(2, 4, 4, 31, 31, 8, 8, ATTN_FLOAT32);
+
+    attn_alibi_slopes(4, slopes);
+    window.mask.window_left = 4;
+    window.mask.window_right = 2;
+    window.score.alibi_slopes = slopes;
+    window.score.softcap = 3;
+    check_all_plans(&window);
+    padding.mask.kv_len = kv_len;
+    padding.score.sinks = sinks;
+    check_all_plans(&padding);
+    documents.mask.causal = true;
+    documents.mask.cu_seqlens = cu_seqlens;
+    documents.mask.documents = 5;
+    documents.score.alibi_slopes = slopes;
+    check_all_plans(&documents);
+}
+
+/* A wrong element, anywhere, makes the check fail on every rank. */
+static void test_check_finds_a_wrong_element(void)
+{
+    attn_problem problem = PROBLEM(2, 3, 3, 13, 13, 8, 5, ATTN_FLOAT32);
+    fixture f = fixture_make(&problem);
+    const int ranks = attn_comm_size(MPI_COMM_WORLD);
+    const attn_plan_options options = {.threads = 1};
+    attn_row *rows;
+    int64_t count;
+    attn_plan plan;
+    attn_check check;
+    pass run;
+
+    TEST_OK(attn_plan_make(&problem, ranks, &options, &plan, &attn_test_error));
+    run = execute(&f, &plan);
+    TEST_OK(attn_sample_rows(&problem.shape, 1000, 0, &rows, &count, &attn_test_error));
+    for (int wrong = 0; wrong < ranks; wrong++)
+        for (int what = 0; what < 3; what++) {
+            const attn_part *part = attn_dist_part(run.dist);
+            const bool mine = attn_comm_rank(MPI_COMM_WORLD) == wrong && part->head_count * part->q_rows->rows > 0;
+            float *place = what == 1 ? run.buffers.lse : run.buffers.o;
+            const float kept = mine ? *place : 0;
+            double found = mine;
+
+            if (mine)
+                *place = what == 2 ? NAN : kept + 1e-4F * (1 + fabsf(kept));
+            TEST_OK(attn_comm_max(MPI_COMM_WORLD, &found, 1, &attn_test_error));
+            TEST_OK(attn_dist_check(run.dist, &run.buffers, rows, count, attn_dtype_epsilon(ATTN_FLOAT32), &check,
+                                    &attn_test_error));
+            CU_ASSERT_EQUAL(check.valid, found == 0);
+            if (mine)
+                *place = kept;
+        }
+    free(rows);
+    finish(&run);
+    fixture_drop(&f);
+}
+
+/* Rows of weights sum to 1: with every value 1, every output is 1. */
+static void test_weights_sum_to_one(void)
+{
+    attn_problem problem = PROBLEM(1, 4, 4, 33, 33, 8, 3, ATTN_FLOAT32);
+    fixture f;
+
+    problem.mask.causal = true;
+    f = fixture_make(&problem);
+    for (size_t n = 0; n < 4 * 33 * 3; n++)
+        attn_store(ATTN_FLOAT32, f.v, n, 1);
+    fixture_solve(&f);
+    for (size_t n = 0; n < 4 * 33 * 3; n++)
+        TEST_CLOSE(f.o[n], 1, 1e-14);
+    CU_ASSERT(for_all_plans(&problem, visit, &f) > 0);
+    fixture_drop(&f);
+}
+
+/* A permutation of the keys (with their values) leaves full attention unchanged. */
+static void test_permuted_keys(void)
+{
+    enum { ROWS = 24, WIDTH = 8 };
+    attn_problem problem = PROBLEM(1, 2, 2, ROWS, ROWS, WIDTH, WIDTH, ATTN_FLOAT32);
+    fixture f = fixture_make(&problem);
+    float *k = f.k, *v = f.v;
+
+    for (int h = 0; h < 2; h++)
+        for (int j = 0; j < ROWS / 2; j++) /* mirror the rows */
+            for (int d = 0; d < WIDTH; d++) {
+                const int a = (h * ROWS + j) * WIDTH + d, b = (h * ROWS + ROWS - 1 - j) * WIDTH + d;
+                const float key = k[a], value = v[a];
+
+                k[a] = k[b];
+                k[b] = key;
+                v[a] = v[b];
+                v[b] = value;
+            }
+    /* f.o still is the result for the old order. */
+    CU_ASSERT(for_all_plans(&problem, visit, &f) > 0);
+    fixture_drop(&f);
+}
+
+/* Output is linear in v: that of 2 v1 - 3 v2 is 2 o1 - 3 o2. */
+static void test_linear_in_values(void)
+{
+    enum { COUNT = 2 * 19 * 4 };
+    attn_problem problem = PROBLEM(1, 2, 2, 19, 19, 8, 4, ATTN_FLOAT64);
+    fixture f, g;
+    double *v, *w;
+
+    problem.mask.causal = true;
+    f = fixture_make(&problem);
+    g = fixture_make(&problem);
+    v = f.v;
+    w = g.v;
+    for (int n = 0; n < COUNT; n++)
+        w[n] = cos(n);
+    fixture_solve(&g);
+    for (int n = 0; n < COUNT; n++) {
+        v[n] = 2 * v[n] - 3 * w[n];
+        f.o[n] = 2 * f.o[n] - 3 * g.o[n]; /* not solved again */
+    }
+    CU_ASSERT(for_all_plans(&problem, visit, &f) > 0);
+    fixture_drop(&f);
+    fixture_drop(&g);
+}
+
+static const attn_test tests[] = {
+    {"shapes with remainders, few heads, few rows", test_shapes},
+    {"every type", test_types},
+    {"masks and scores", test_masks_and_scores},
+    {"the check finds a wrong element", test_check_finds_a_wrong_element},
+    {"weights sum to 1", test_weights_sum_to_one},
+    {"a permutation of the keys changes nothing", test_permuted_keys},
+    {"linear in v", test_linear_in_values},
+};
+
+int main(int argc, char **argv)
+{
+    return attn_test_main(argc, argv, "dist/forward", tests, sizeof tests / sizeof tests[0]);
+}

@@ -1,0 +1,147 @@
+#include "fixture.h"
+
+#include "harness.h"
+
+#include <attn/mask.h>
+#include <attn/random.h>
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+int64_t fixture_elements(const attn_shape *s, int64_t heads, int64_t rows, int64_t width)
+{
+    return s->batch * heads * rows * width;
+}
+
+static void *random_array(attn_dtype dtype, attn_stream stream, int64_t count)
+{
+    void *array = malloc((size_t)count * attn_dtype_size(dtype) + 1);
+
+    attn_random_fill(7, stream, 0, (size_t)count, dtype, array);
+    return array;
+}
+
+/* Attention by its definition, with the mask written out pair by pair rather than as an interval. */
+static bool visible(const attn_problem *p, int64_t b, int64_t i, int64_t j)
+{
+    const int64_t diagonal = i + p->shape.kv_seq - p->shape.seq;
+    bool same = true;
+
+    if (p->mask.cu_seqlens != NULL)
+        for (int64_t n = 1; n < p->mask.documents; n++)
+            same = same && (i >= p->mask.cu_seqlens[n]) == (j >= p->mask.cu_seqlens[n]);
+    return same && (!p->mask.causal || j <= diagonal) &&
+           (p->mask.window_left < 0 || j >= diagonal - p->mask.window_left) &&
+           (p->mask.window_right < 0 || j <= diagonal + p->mask.window_right) &&
+           (p->mask.kv_len == NULL || j < p->mask.kv_len[b]);
+}
+
+static double score(const fixture *f, int64_t b, int64_t h, int64_t i, int64_t j)
+{
+    const attn_problem *p = &f->problem;
+    const attn_shape *s = &p->shape;
+    const int64_t q = ((b * s->heads + h) * s->seq + i) * s->head_dim;
+    const int64_t k = ((b * s->kv_heads + h / attn_shape_group(s)) * s->kv_seq + j) * s->head_dim;
+    double x = 0;
+
+    for (int64_t d = 0; d < s->head_dim; d++)
+        x += attn_load(p->dtype, f->q, (size_t)(q + d)) * attn_load(p->dtype, f->k, (size_t)(k + d));
+    x *= p->score.scale;
+    if (p->score.softcap > 0)
+        x = p->score.softcap * tanh(x / p->score.softcap);
+    if (p->score.alibi_slopes != NULL)
+        x -= p->score.alibi_slopes[h] * fabs((double)(i + s->kv_seq - s->seq - j));
+    return x;
+}
+
+static void solve_row(fixture *f, int64_t b, int64_t h, int64_t i)
+{
+    const attn_problem *p = &f->problem;
+    const attn_shape *s = &p->shape;
+    const int64_t row = (b * s->heads + h) * s->seq + i;
+    const int64_t v = (b * s->kv_heads + h / attn_shape_group(s)) * s->kv_seq;
+    double max = p->score.sinks != NULL ? p->score.sinks[h] : -INFINITY, sum = 0;
+
+    for (int64_t j = 0; j < s->kv_seq; j++)
+        if (visible(p, b, i, j)) {
+            const double x = score(f, b, h, i, j);
+
+            max = fmax(max, x);
+            f->max_score = fmax(f->max_score, fabs(x));
+        }
+    if (p->score.sinks != NULL)
+        sum = exp(p->score.sinks[h] - max);
+    memset(f->o + row * s->v_head_dim, 0, (size_t)s->v_head_dim * sizeof *f->o);
+    for (int64_t j = 0; j < s->kv_seq; j++)
+        if (visible(p, b, i, j)) {
+            const double weight = exp(score(f, b, h, i, j) - max);
+
+            sum += weight;
+            for (int64_t d = 0; d < s->v_head_dim; d++)
+                f->o[row * s->v_head_dim + d] +=
+                    weight * attn_load(p->dtype, f->v, (size_t)((v + j) * s->v_head_dim + d));
+        }
+    for (int64_t d = 0; d < s->v_head_dim && sum > 0; d++)
+        f->o[row * s->v_head_dim + d] /= sum;
+    f->lse[row] = sum > 0 ? max + log(sum) : -INFINITY;
+}
+
+void fixture_solve(fixture *f)
+{
+    const attn_shape *s = &f->problem.shape;
+
+    f->max_score = 0;
+    for (int64_t b = 0; b < s->batch; b++)
+        for (int64_t h = 0; h < s->heads; h++)
+            for (int64_t i = 0; i < s->seq; i++)
+                solve_row(f, b, h, i);
+}
+
+fixture fixture_make(const attn_problem *problem)
+{
+    const attn_shape *s = &problem->shape;
+    fixture f = {.problem = *problem};
+
+    TEST_OK(attn_problem_check(problem, &attn_test_error));
+    f.q = random_array(problem->dtype, ATTN_STREAM_Q, fixture_elements(s, s->heads, s->seq, s->head_dim));
+    f.k = random_array(problem->dtype, ATTN_STREAM_K, fixture_elements(s, s->kv_heads, s->kv_seq, s->head_dim));
+    f.v = random_array(problem->dtype, ATTN_STREAM_V, fixture_elements(s, s->kv_heads, s->kv_seq, s->v_head_dim));
+    f.o = malloc((size_t)fixture_elements(s, s->heads, s->seq, s->v_head_dim) * sizeof *f.o);
+    f.lse = malloc((size_t)fixture_elements(s, s->heads, s->seq, 1) * sizeof *f.lse);
+    fixture_solve(&f);
+    return f;
+}
+
+void fixture_drop(fixture *f)
+{
+    free(f->q);
+    free(f->k);
+    free(f->v);
+    free(f->o);
+    free(f->lse);
+}
+
+double fixture_tolerance(const fixture *f)
+{
+    const double eps = attn_dtype_epsilon(f->problem.dtype);
+
+    return attn_dtype_size(f->problem.dtype) == 2 ? 2 * eps : 8 * eps * fmax(1, f->max_score);
+}
+
+void *fixture_cut(const attn_shape *shape, attn_dtype dtype, const void *from, int64_t heads, int64_t seq,
+                  int64_t width, int64_t head_begin, int64_t head_count, const attn_segments *rows)
+{
+    const size_t bytes = attn_dtype_size(dtype) * (size_t)width;
+    char *to = malloc((size_t)(shape->batch * head_count * rows->rows) * bytes + 1);
+    char *next = to;
+
+    for (int64_t b = 0; b < shape->batch; b++)
+        for (int64_t h = head_begin; h < head_begin + head_count; h++)
+            for (int64_t r = 0; r < rows->rows; r++, next += bytes)
+                memcpy(next,
+                       (const char *)from + (size_t)((b * heads + h) * seq + attn_segments_global(rows, r)) * bytes,
+                       bytes);
+    return to;
+}

@@ -1,0 +1,151 @@
+/* The choices of a plan and the volumes that it predicts. */
+#include "harness.h"
+
+#include <attn/plan.h>
+
+#include <string.h>
+
+static attn_problem problem_of(int64_t heads, int64_t kv_heads, int64_t seq)
+{
+    return (attn_problem){.shape = {.batch = 2,
+                                    .heads = heads,
+                                    .kv_heads = kv_heads,
+                                    .seq = seq,
+                                    .kv_seq = seq,
+                                    .head_dim = 16,
+                                    .v_head_dim = 8},
+                          .dtype = ATTN_FLOAT32,
+                          .mask = ATTN_MASK_FULL,
+                          .score = {.scale = 1}};
+}
+
+static attn_plan plan_of(const attn_problem *problem, int ranks, const attn_plan_options *options)
+{
+    attn_plan plan = {.ranks = 0};
+
+    TEST_OK(attn_plan_make(problem, ranks, options, &plan, &attn_test_error));
+    return plan;
+}
+
+/* Ph = gcd(P, Hkv); `none` means 1 x P and any other named exchange P x 1. */
+static void test_automatic_choices(void)
+{
+    attn_problem problem = problem_of(8, 4, 64);
+    attn_plan_options options = {.threads = 3};
+    attn_plan plan = plan_of(&problem, 6, &options);
+
+    CU_ASSERT_EQUAL(plan.grid.head, 2);
+    CU_ASSERT_EQUAL(plan.grid.seq, 3);
+    CU_ASSERT_STRING_EQUAL(attn_exchange_name(plan.exchange), "allgather");
+    CU_ASSERT_STRING_EQUAL(attn_layout_name(plan.layout), "contiguous");
+    CU_ASSERT_STRING_EQUAL(attn_combine_name(plan.combine), "allgather");
+    CU_ASSERT_PTR_EQUAL(plan.kernel, attn_kernel_best(ATTN_FLOAT32));
+    CU_ASSERT_EQUAL(plan.threads, 3);
+
+    problem.mask.causal = true;
+    plan = plan_of(&problem, 4, &options);
+    CU_ASSERT_EQUAL(plan.grid.head, 4);
+    CU_ASSERT_STRING_EQUAL(attn_exchange_name(plan.exchange), "none");
+    CU_ASSERT_STRING_EQUAL(attn_layout_name(plan.layout), "zigzag");
+
+    options.exchange = attn_exchange_find("allgather");
+    CU_ASSERT_EQUAL(plan_of(&problem, 6, &options).grid.seq, 6);
+    options.exchange = attn_exchange_find("none");
+    CU_ASSERT_EQUAL(plan_of(&problem, 6, &options).grid.head, 6);
+}
+
+static void expect_refusal(const attn_problem *problem, int ranks, const attn_plan_options *options, attn_status status,
+                           const char *words)
+{
+    attn_plan plan = {.ranks = -1};
+    attn_error error = ATTN_ERROR_INIT;
+
+    CU_ASSERT_EQUAL(attn_plan_make(problem, ranks, options, &plan, &error), status);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error.message, words));
+    CU_ASSERT_EQUAL(plan.ranks, -1);
+}
+
+static void test_refusals(void)
+{
+    attn_problem problem = problem_of(8, 4, 64);
+    attn_plan_options options = {.grid = {2, 2}};
+
+    expect_refusal(&problem, 3, &options, ATTN_UNSUPPORTED, "2x2");
+    options.exchange = attn_exchange_find("none");
+    expect_refusal(&problem, 4, &options, ATTN_UNSUPPORTED, "none");
+    problem.shape.kv_heads = 3;
+    expect_refusal(&problem, 4, &options, ATTN_ARGUMENT, "3");
+}
+
+static void test_tables(void)
+{
+    for (size_t n = 0; n < attn_exchange_count(); n++) {
+        const attn_exchange *exchange = attn_exchange_at(n);
+
+        CU_ASSERT_PTR_EQUAL(attn_exchange_find(attn_exchange_name(exchange)), exchange);
+        CU_ASSERT(strlen(attn_exchange_summary(exchange)) > 0);
+    }
+    for (size_t n = 0; n < attn_combine_count(); n++) {
+        const attn_combine *combine = attn_combine_at(n);
+
+        CU_ASSERT_PTR_EQUAL(attn_combine_find(attn_combine_name(combine)), combine);
+        CU_ASSERT(strlen(attn_combine_summary(combine)) > 0);
+    }
+    CU_ASSERT_PTR_NULL(attn_exchange_find("pigeon"));
+    CU_ASSERT_PTR_NULL(attn_combine_find("pigeon"));
+}
+
+/* Even division: all-gather sends hkv (p - 1) (X_k + X_v), the combine hq (Ph - 1) X_v. */
+static void test_volumes(void)
+{
+    const attn_problem problem = problem_of(8, 4, 64);
+    const attn_plan_options options = {.grid = {4, 2}, .exchange = attn_exchange_find("allgather")};
+    const attn_plan plan = plan_of(&problem, 8, &options);
+    const double row = 2 * 16 * 4, x_k = row * 16, x_v = x_k / 2; /* B D e, S / p rows */
+
+    for (int rank = 0; rank < 8; rank++) {
+        attn_prediction p;
+
+        TEST_OK(attn_plan_predict(&plan, rank, &p, &attn_test_error));
+        CU_ASSERT_EQUAL(p.exchange_bytes, 2 * 3 * (x_k + x_v));
+        CU_ASSERT_EQUAL(p.combine_bytes, 4 * x_v);
+        CU_ASSERT_EQUAL(p.messages, 2 * 3 + 1);
+        CU_ASSERT_EQUAL(p.extra_bytes, 2 * 4 * (x_k + x_v));
+        CU_ASSERT_EQUAL(p.input_bytes, 4 * x_k + 2 * (x_k + x_v));
+        CU_ASSERT_EQUAL(p.output_bytes, 8 * x_v + 2 * 4 * 16 * 4);
+        CU_ASSERT_EQUAL(p.pairs, 2.0 * 64 * 16 * 4);
+    }
+}
+
+/* Uneven division: what all ranks send together is what all others must receive. */
+static void test_uneven_volumes(void)
+{
+    const attn_problem problem = problem_of(7, 7, 61);
+    const attn_plan_options options = {.grid = {3, 2}, .combine = attn_combine_find("none")};
+    const attn_plan plan = plan_of(&problem, 6, &options);
+    attn_prediction most, p;
+    double sent = 0, largest = 0;
+
+    for (int rank = 0; rank < 6; rank++) {
+        TEST_OK(attn_plan_predict(&plan, rank, &p, &attn_test_error));
+        CU_ASSERT_EQUAL(p.combine_bytes, 0);
+        sent += p.exchange_bytes;
+        largest = p.exchange_bytes > largest ? p.exchange_bytes : largest;
+    }
+    CU_ASSERT_EQUAL(sent, 2.0 * 7 * 61 * (16 + 8) * 4 * 2);
+    TEST_OK(attn_plan_predict_max(&plan, &most, &attn_test_error));
+    CU_ASSERT_EQUAL(most.exchange_bytes, largest);
+}
+
+static const attn_test tests[] = {
+    {"what is left open is chosen by rule", test_automatic_choices},
+    {"what cannot run is refused with its reason", test_refusals},
+    {"tables", test_tables},
+    {"volumes, even division", test_volumes},
+    {"volumes, uneven division", test_uneven_volumes},
+};
+
+int main(int argc, char **argv)
+{
+    return attn_test_main(argc, argv, "plan/plan", tests, sizeof tests / sizeof tests[0]);
+}

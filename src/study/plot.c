@@ -1,0 +1,420 @@
+/* The picture of scaling: time and efficiency over ranks, points with intervals, lines only along ranks (Hoefler and
+ * Belli, SC15, rule 12). All text stands in single quotes, where gnuplot substitutes nothing. */
+#include "study/gnuplot.h"
+#include "study/names.h"
+
+#include <attn/study.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Okabe and Ito's palette without its yellow, which is too light for lines on white. */
+static const char *const colours[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"};
+/* gnuplot's point types, filled; the hollow one of each stands before it. */
+static const int markers[] = {7, 5, 9, 13, 11, 15};
+static const char hollow_note[] = "hollow: more threads than cores, not a scaling result";
+
+enum { COLOURS = sizeof colours / sizeof colours[0], MARKERS = sizeof markers / sizeof markers[0], TITLE_WIDTH = 104 };
+
+/* What is drawn. */
+typedef struct scaling_drawing {
+    const attn_series **series; /* [count], those with a valid point */
+    char **names;               /* [count] */
+    char *title;
+    size_t count;
+    int64_t *ranks; /* [rank_count], rising, each once */
+    size_t rank_count;
+    double time_lo, time_hi; /* ms */
+    double efficiency_hi;    /* % */
+    bool oversubscribed;
+} scaling_drawing;
+
+static bool drawable(const attn_point *point)
+{
+    return point->valid && point->time > 0;
+}
+
+static bool drawable_series(const attn_series *series)
+{
+    for (size_t p = 0; p < series->count; p++)
+        if (drawable(&series->points[p]))
+            return true;
+    return false;
+}
+
+/* Text in single quotes; the first `length` characters. */
+static void write_quoted(const char *text, size_t length, FILE *script)
+{
+    fputc('\'', script);
+    for (size_t i = 0; i < length && text[i] != '\0'; i++) {
+        if (text[i] == '\'')
+            fputc('\'', script);
+        fputc((unsigned char)text[i] < ' ' ? ' ' : text[i], script);
+    }
+    fputc('\'', script);
+}
+
+static double ideal_time(const attn_point *point)
+{
+    return point->efficiency * point->time; /* the time at an efficiency of 1 */
+}
+
+static void add_rank(scaling_drawing *d, int64_t ranks)
+{
+    size_t at = d->rank_count;
+
+    for (size_t i = 0; i < d->rank_count; i++)
+        if (d->ranks[i] == ranks)
+            return;
+    while (at > 0 && d->ranks[at - 1] > ranks) {
+        d->ranks[at] = d->ranks[at - 1];
+        at--;
+    }
+    d->ranks[at] = ranks;
+    d->rank_count++;
+}
+
+static void add_extent(scaling_drawing *d, const attn_series *series)
+{
+    for (size_t p = 0; p < series->count; p++) {
+        const attn_point *point = &series->points[p];
+        const double ideal = ideal_time(point);
+
+        if (!drawable(point))
+            continue;
+        add_rank(d, point->ranks);
+        d->time_lo = fmin(d->time_lo, 1e3 * fmin(point->lo > 0 ? point->lo : point->time, ideal));
+        d->time_hi = fmax(d->time_hi, 1e3 * fmax(point->hi, ideal));
+        d->efficiency_hi = fmax(d->efficiency_hi, 100 * point->efficiency_hi);
+        d->oversubscribed = d->oversubscribed || point->oversubscribed;
+    }
+}
+
+/* Values on a logarithmic axis that a person would choose: 1, 2, 5; more of them where the axis is short. */
+static void write_log_ticks(const char *axis, double lo, double hi, FILE *script)
+{
+    static const double fine[] = {1, 1.5, 2, 3, 4, 5, 6, 8}, usual[] = {1, 2, 5}, coarse[] = {1};
+    const double decades = log10(hi / lo);
+    const double *steps = decades < 1 ? fine : decades < 3 ? usual : coarse;
+    const size_t count = decades < 1 ? sizeof fine / sizeof *fine : decades < 3 ? sizeof usual / sizeof *usual : 1;
+    const char *separator = "";
+
+    fprintf(script, "set %stics (", axis);
+    for (int exponent = (int)floor(log10(lo)); exponent <= (int)ceil(log10(hi)); exponent++)
+        for (size_t s = 0; s < count; s++) {
+            const double value = steps[s] * pow(10, exponent);
+
+            if (value < lo || value > hi)
+                continue;
+            fprintf(script, "%s'%g' %.9g", separator, value, value);
+            separator = ", ";
+        }
+    fputs(") nomirror\n", script);
+}
+
+/* The rank counts that were run; a label is left out where it would touch the one before it. */
+static void write_rank_ticks(const scaling_drawing *d, FILE *script)
+{
+    const double first = (double)d->ranks[0], last = (double)d->ranks[d->rank_count - 1];
+    const double lo = first / 1.25, hi = last * 1.25, gap = 0.055 * log(hi / lo);
+    double labelled = 0;
+
+    fprintf(script, "set xrange [%.9g:%.9g]\nset xtics (", lo, hi);
+    for (size_t i = 0; i < d->rank_count; i++) {
+        const double ranks = (double)d->ranks[i];
+        const bool label = labelled == 0 || log(ranks / labelled) > gap;
+
+        fprintf(script, "%s", i > 0 ? ", " : "");
+        if (label)
+            fprintf(script, "'%.0f' %.0f", ranks, ranks);
+        else
+            fprintf(script, "'' %.0f", ranks);
+        labelled = label ? ranks : labelled;
+    }
+    fputs(") nomirror\n", script);
+}
+
+static void write_number(double value, FILE *script)
+{
+    if (isfinite(value))
+        fprintf(script, " %.9g", value);
+    else
+        fputs(" NaN", script);
+}
+
+/* Columns: ranks, time, lo, hi, ideal time (ms), efficiency, lo, hi (%), oversubscribed. */
+static void write_data(const scaling_drawing *d, FILE *script)
+{
+    for (size_t s = 0; s < d->count; s++) {
+        fprintf(script, "$s%zu << END\n", s);
+        for (size_t p = 0; p < d->series[s]->count; p++) {
+            const attn_point *point = &d->series[s]->points[p];
+            const double values[] = {1e3 * point->time,         1e3 * point->lo,         1e3 * point->hi,
+                                     1e3 * ideal_time(point),   100 * point->efficiency, 100 * point->efficiency_lo,
+                                     100 * point->efficiency_hi};
+
+            if (!drawable(point))
+                continue;
+            fprintf(script, "%lld", (long long)point->ranks);
+            for (size_t v = 0; v < sizeof values / sizeof values[0]; v++)
+                write_number(values[v], script);
+            fprintf(script, " %d\n", point->oversubscribed);
+        }
+        fputs("END\n", script);
+    }
+}
+
+/* One panel's series: bars and lines first, so that markers lie on top. Columns of value, its interval and the last
+ * column, as in write_data. */
+static void write_series(const scaling_drawing *d, int value, FILE *script)
+{
+    for (size_t s = 0; s < d->count; s++) {
+        const char *colour = colours[s % COLOURS];
+        const int marker = markers[s % MARKERS], dash = 1 + (int)(s / MARKERS);
+
+        fprintf(script, ", $s%zu using 1:%d with lines lw 2 dt %d lc rgb '%s'", s, value, dash, colour);
+        fprintf(script, ", $s%zu using 1:%d:%d:%d with yerrorbars pt -1 lw 2 lc rgb '%s'", s, value,
+                value == 2 ? 3 : value + 1, value == 2 ? 4 : value + 2, colour);
+        fprintf(script, ", $s%zu using 1:($9 == 0 ? $%d : NaN) with points pt %d ps 1.5 lc rgb '%s'", s, value, marker,
+                colour);
+        fprintf(script, ", $s%zu using 1:($9 != 0 ? $%d : NaN) with points pt %d ps 1.5 lc rgb 'white'", s, value,
+                marker);
+        fprintf(script, ", $s%zu using 1:($9 != 0 ? $%d : NaN) with points pt %d ps 1.5 lw 2 lc rgb '%s'", s, value,
+                marker - 1, colour);
+    }
+    fputc('\n', script);
+}
+
+/* Ideal lines that coincide are drawn once: dashes over dashes would look solid. */
+static bool same_ideal(const attn_series *a, const attn_series *b)
+{
+    return a->baseline != NULL && b->baseline != NULL && a->baseline->result == b->baseline->result;
+}
+
+static void write_time_panel(const scaling_drawing *d, FILE *script)
+{
+    const double lo = d->time_lo / 1.4, hi = d->time_hi * 1.4;
+    bool first = true;
+
+    fputs("set logscale xy\nset ylabel 'time per pass, ms'\nset title 'Time (median of the slowest rank)'\n", script);
+    fprintf(script, "set yrange [%.9g:%.9g]\n", lo, hi);
+    write_log_ticks("y", lo, hi, script);
+    fputs("plot ", script);
+    for (size_t s = 0; s < d->count; s++) {
+        bool drawn = false;
+
+        for (size_t t = 0; t < s; t++)
+            drawn = drawn || (same_ideal(d->series[t], d->series[s]) && d->series[t]->count >= d->series[s]->count);
+        if (drawn)
+            continue;
+        fprintf(script, "%s$s%zu using 1:5 with lines dt 2 lw 1.5 lc rgb '#808080'", first ? "" : ", ", s);
+        first = false;
+    }
+    write_series(d, 2, script);
+}
+
+static void write_efficiency_panel(const scaling_drawing *d, FILE *script)
+{
+    const double hi = fmax(110, 1.05 * d->efficiency_hi);
+
+    fputs("unset logscale y\nset ylabel 'efficiency, %'\nset title 'Efficiency (speed-up per core)'\n", script);
+    fprintf(script, "set yrange [0:%.9g]\nset ytics auto nomirror\n", hi);
+    if (hi <= 160)
+        fputs("set ytics 0,20 nomirror\n", script);
+    fputs("plot 100 with lines dt 2 lw 1.5 lc rgb '#808080'", script);
+    write_series(d, 6, script);
+}
+
+/* A panel without axes that holds the legend of both others. */
+static void write_legend(const scaling_drawing *d, int columns, FILE *script)
+{
+    fprintf(script,
+            "unset border\nunset tics\nunset title\nunset xlabel\nunset ylabel\nunset logscale\nunset grid\n"
+            "set xrange [0:1]\nset yrange [0:1]\n"
+            "set key center center horizontal Left reverse samplen 3 spacing 1.3 maxcols %d\nplot ",
+            columns);
+    for (size_t s = 0; s < d->count; s++) {
+        fprintf(script, "NaN with linespoints lw 2 ps 1.5 pt %d dt %d lc rgb '%s' title ", markers[s % MARKERS],
+                1 + (int)(s / MARKERS), colours[s % COLOURS]);
+        write_quoted(d->names[s], strlen(d->names[s]), script);
+        fputs(", ", script);
+    }
+    fputs("NaN with lines dt 2 lw 1.5 lc rgb '#808080' title 'ideal, from the baseline'", script);
+    if (d->oversubscribed) {
+        fprintf(script, ", NaN with points pt 6 ps 1.5 lw 2 lc rgb '#808080' title ");
+        write_quoted(hollow_note, strlen(hollow_note), script);
+    }
+    fputc('\n', script);
+}
+
+/* Breaks the title at its commas; returns the lines. */
+static int write_title(const char *title, FILE *script)
+{
+    int lines = 0;
+
+    while (*title != '\0') {
+        size_t length = strlen(title), cut = length;
+
+        if (length > TITLE_WIDTH) {
+            for (cut = TITLE_WIDTH; cut > 0 && !(title[cut] == ' ' && title[cut - 1] == ',');)
+                cut--;
+            cut = cut > 0 ? cut : TITLE_WIDTH;
+        }
+        fprintf(script, "set label %d ", lines + 1);
+        write_quoted(title, cut, script);
+        fprintf(script, " at screen 0.5, screen %.3f center\n", 0.965 - 0.03 * lines);
+        lines++;
+        title += cut;
+        title += strspn(title, " ");
+    }
+    return lines;
+}
+
+static void write_script(const scaling_drawing *d, const char *terminal, FILE *script)
+{
+    size_t longest = d->oversubscribed ? sizeof hollow_note : 24, entries = d->count + 1 + d->oversubscribed;
+    int columns, rows, lines;
+    double bottom, top;
+
+    for (size_t s = 0; s < d->count; s++)
+        longest = strlen(d->names[s]) > longest ? strlen(d->names[s]) : longest;
+    columns = longest > 60 ? 1 : longest > 36 ? 2 : longest > 24 ? 3 : 4;
+    rows = (int)((entries + (size_t)columns - 1) / (size_t)columns);
+    bottom = 0.13 + 0.033 * rows;
+    fprintf(script, "set terminal %s\nset encoding utf8\nset datafile missing 'NaN'\n", terminal);
+    write_data(d, script);
+    fputs("set multiplot\nset key off\nset border 3 lw 1.2\nset grid lc rgb '#D8D8D8' lw 1 dt 1\nset xlabel 'ranks'\n",
+          script);
+    lines = write_title(d->title, script);
+    top = 0.93 - 0.03 * lines;
+    fprintf(script, "set tmargin at screen %.3f\nset bmargin at screen %.3f\n", top, bottom);
+    fputs("set lmargin at screen 0.075\nset rmargin at screen 0.49\n", script);
+    write_rank_ticks(d, script);
+    write_time_panel(d, script);
+    fputs("unset label\nset lmargin at screen 0.565\nset rmargin at screen 0.98\n", script);
+    write_efficiency_panel(d, script);
+    fprintf(script,
+            "set lmargin at screen 0.02\nset rmargin at screen 0.98\nset tmargin at screen %.3f\n"
+            "set bmargin at screen 0.01\n",
+            bottom - 0.1);
+    write_legend(d, columns, script);
+    fputs("unset multiplot\n", script);
+}
+
+static const char *terminal_for(const char *path)
+{
+    static const char *const kinds[][2] = {
+        {".png", "pngcairo noenhanced size 1200,800 font 'Sans,13' background '#FFFFFF'"},
+        {".svg", "svg noenhanced size 1200,800 font 'Sans,16' background '#FFFFFF'"},
+        {".pdf", "pdfcairo noenhanced size 12in,8in font 'Sans,13'"},
+    };
+    const size_t length = strlen(path);
+
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+        if (length > 4 && strcmp(path + length - 4, kinds[k][0]) == 0)
+            return kinds[k][1];
+    return NULL;
+}
+
+/* Lets a description be written into text of its own. */
+static attn_status write_title_text(const attn_description *problem, char **out, attn_error *error)
+{
+    size_t size;
+    FILE *stream = open_memstream(out, &size);
+
+    if (stream == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for the title of a picture");
+    attn_description_common(problem, stream);
+    if (fclose(stream) != 0)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for the title of a picture");
+    return ATTN_OK;
+}
+
+static attn_status write_name_text(const attn_description *problem, const attn_series *series, char **out,
+                                   attn_error *error)
+{
+    size_t size;
+    FILE *stream = open_memstream(out, &size);
+    attn_status status;
+
+    if (stream == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for the name of a series");
+    status = attn_series_write_name(problem, series, stream, error);
+    if (fclose(stream) != 0 && status == ATTN_OK)
+        status = attn_error_set(error, ATTN_MEMORY, "no memory for the name of a series");
+    return status;
+}
+
+static void release_drawing(scaling_drawing *d)
+{
+    for (size_t s = 0; d->names != NULL && s < d->count; s++)
+        free(d->names[s]);
+    free(d->names);
+    free(d->title);
+    free(d->ranks);
+    free(d->series);
+}
+
+static attn_status make_drawing(const attn_scaling *scaling, scaling_drawing *d, attn_error *error)
+{
+    attn_description *problem;
+    attn_status status;
+    size_t points = 1;
+
+    *d = (scaling_drawing){.time_lo = INFINITY, .time_hi = 0, .efficiency_hi = 0};
+    for (size_t s = 0; s < scaling->count; s++)
+        points += scaling->series[s].count;
+    d->series = calloc(scaling->count + 1, sizeof *d->series);
+    d->names = calloc(scaling->count + 1, sizeof *d->names);
+    d->ranks = calloc(points, sizeof *d->ranks);
+    if (d->series == NULL || d->names == NULL || d->ranks == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory to draw %zu series", scaling->count);
+    for (size_t s = 0; s < scaling->count; s++)
+        if (drawable_series(&scaling->series[s]))
+            d->series[d->count++] = &scaling->series[s];
+    if (d->count == 0)
+        return attn_error_set(error, ATTN_UNSUPPORTED, "nothing to draw: none of the cases is valid and timed");
+    for (size_t s = 0; s < d->count; s++)
+        add_extent(d, d->series[s]);
+    status = attn_series_describe(d->series, d->count, &problem, error);
+    if (status == ATTN_OK)
+        status = write_title_text(problem, &d->title, error);
+    for (size_t s = 0; s < d->count && status == ATTN_OK; s++)
+        status = write_name_text(problem, d->series[s], &d->names[s], error);
+    attn_description_destroy(problem);
+    return status;
+}
+
+attn_status attn_study_plot_scaling(const attn_results *results, const char *path, attn_error *error)
+{
+    const char *terminal = terminal_for(path);
+    attn_scaling *scaling;
+    scaling_drawing drawing;
+    char *script = NULL;
+    size_t length = 0;
+    FILE *stream = NULL;
+    attn_status status;
+
+    if (terminal == NULL)
+        return attn_error_set(error, ATTN_ARGUMENT, "picture %s: a name that ends in .png, .svg or .pdf", path);
+    status = attn_scaling_find(results, &scaling, error);
+    if (status != ATTN_OK)
+        return status;
+    status = make_drawing(scaling, &drawing, error);
+    if (status != ATTN_OK)
+        goto cleanup;
+    stream = open_memstream(&script, &length);
+    if (stream != NULL)
+        write_script(&drawing, terminal, stream);
+    if (stream == NULL || fclose(stream) != 0)
+        status = attn_error_set(error, ATTN_MEMORY, "no memory to draw %s", path);
+    else
+        status = attn_gnuplot_draw(script, length, path, error);
+    free(script);
+
+cleanup:
+    release_drawing(&drawing);
+    attn_scaling_destroy(scaling);
+    return status;
+}

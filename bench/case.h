@@ -18,6 +18,7 @@ typedef struct case_prediction {
 
 typedef struct bench_case {
     sweep_point point;
+    int64_t index; /* of the point in the sweep */
     const rank_group *group;
     attn_problem problem;
     double *slopes, *sinks; /* owned; NULL when off or when the problem is a file's */

@@ -98,6 +98,8 @@ static attn_status print_report(const options *given, const report *wanted, attn
         status = exports_check_path(OPTION_PLOT, wanted->plot, error);
     if (status == ATTN_OK)
         status = attn_results_read(files, count, &results, error);
+    if (status == ATTN_OK)
+        results_order(results);
     if (status == ATTN_OK && wanted->plot != NULL)
         status = attn_study_plot_scaling(results, wanted->plot, error);
     if (status == ATTN_OK)

@@ -140,6 +140,7 @@ static attn_status prepare_cases(run *all, attn_error *error)
         const sweep_point point = sweep_at(&all->lists, i);
 
         status = bench_case_create(all->launch, &all->lists, &point, &all->groups, file, &all->cases[i], error);
+        all->cases[i].index = i;
         runnable += all->cases[i].runnable == ATTN_OK;
     }
     if (status != ATTN_OK || runnable > 0)
@@ -297,6 +298,7 @@ static attn_status show(const run *all, const char *path, attn_error *error)
 
     if (status != ATTN_OK)
         return status;
+    results_order(results);
     status = attn_study_print_cases(results, ATTN_TABLE_TEXT, exports_table_stream(&all->wanted), error);
     if (status == ATTN_OK)
         status = exports_write(&all->wanted, results, error);

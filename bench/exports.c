@@ -62,6 +62,28 @@ attn_status exports_check(const exports *wanted, attn_error *error)
     return status != ATTN_OK ? status : exports_check_path(OPTION_CSV, wanted->csv, error);
 }
 
+static int by_sweep_index(const void *a, const void *b)
+{
+    const attn_result *const *first = a, *const *second = b;
+    const int64_t i = attn_attributes_integer((*first)->outcomes, "sweep_index", -1);
+    const int64_t j = attn_attributes_integer((*second)->outcomes, "sweep_index", -1);
+
+    return (i > j) - (i < j);
+}
+
+/* Launches keep their order of appearance; a case without a place in a sweep comes first in its launch. */
+void results_order(attn_results *results)
+{
+    size_t begin = 0;
+
+    for (size_t n = 1; n <= results->count; n++) {
+        if (n < results->count && strcmp(results->cases[n]->launch_id, results->cases[begin]->launch_id) == 0)
+            continue;
+        qsort(results->cases + begin, n - begin, sizeof(results->cases[0]), by_sweep_index);
+        begin = n;
+    }
+}
+
 FILE *exports_table_stream(const exports *wanted)
 {
     return is_stdout(wanted->json) || is_stdout(wanted->csv) ? stderr : stdout;

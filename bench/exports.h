@@ -19,6 +19,9 @@ attn_status exports_read(const options *given, exports *out, attn_error *error);
 attn_status exports_check(const exports *wanted, attn_error *error);
 attn_status exports_check_path(option_key key, const char *path, attn_error *error);
 
+/* Puts the cases of each launch, which ran in random order, into the order of their sweep. */
+void results_order(attn_results *results);
+
 /* Where tables go: stderr when an export has stdout for itself. */
 FILE *exports_table_stream(const exports *wanted);
 

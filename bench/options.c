@@ -17,7 +17,6 @@ typedef enum option_group {
 #define GROUP_ENUM(group, words) GROUP_##group,
     OPTION_GROUP_LIST(GROUP_ENUM)
 #undef GROUP_ENUM
-        GROUP_COUNT
 } option_group;
 
 static const char *const group_words[] = {
@@ -264,25 +263,30 @@ static void print_option(const option_spec *spec)
     print_wrapped(right);
 }
 
+static bool takes(const option_set *set, option_key key)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (set->keys[i] == key)
+            return true;
+    return key == OPTION_HELP;
+}
+
 void options_help(const option_set *set)
 {
     bool lists = false;
+    int group = -1;
 
     printf("usage: %s\n\n%s", set->usage, set->about);
-    for (int group = 0; group < GROUP_COUNT; group++) {
-        bool heading = false;
+    for (int key = 0; key < OPTION_COUNT; key++) { /* the list stands in the order of its groups */
+        const option_spec *spec = &specs[key];
 
-        for (size_t i = 0; i <= set->count; i++) {
-            const option_spec *spec = &specs[i < set->count ? set->keys[i] : OPTION_HELP];
-
-            if ((int)spec->group != group)
-                continue;
-            if (!heading)
-                printf("\n%s\n", group_words[group]);
-            heading = true;
-            print_option(spec);
-            lists = lists || (spec->value != NULL && strcmp(spec->value, "LIST") == 0);
-        }
+        if (!takes(set, (option_key)key))
+            continue;
+        if ((int)spec->group != group)
+            printf("\n%s\n", group_words[spec->group]);
+        group = (int)spec->group;
+        print_option(spec);
+        lists = lists || (spec->value != NULL && strcmp(spec->value, "LIST") == 0);
     }
     if (lists)
         printf("\nIntegers are plain digits with an optional suffix k (1024) or M (1024^2). A LIST is values 1,2,4 or\n"

@@ -77,6 +77,7 @@ attn_status record_case(const measure_context *context, const bench_case *one, m
     snprintf(result->launch_id, sizeof result->launch_id, "%s", context->launch_id);
     result->status = judge(one, made, reason, sizeof reason);
     put_text(&to, "reason", reason);
+    put_integer(&to, "sweep_index", one->index);
     if (one->runnable == ATTN_OK)
         put_prediction(&to, one);
     put_how(&to, context, one);

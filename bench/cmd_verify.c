@@ -1,0 +1,283 @@
+/* attnbench verify: computes what input files ask for and compares it with what they expect, or with a float64
+ * computation where they expect nothing. Every file is opened and checked before anything is computed. */
+#include "case.h"
+#include "verify.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const option_key keys[] = {
+    OPTION_DTYPE, OPTION_SEED,     OPTION_PASS,   OPTION_KERNEL,  OPTION_THREADS, OPTION_RANKS,
+    OPTION_GRID,  OPTION_EXCHANGE, OPTION_LAYOUT, OPTION_COMBINE, OPTION_SCALING, OPTION_WRITE,
+};
+
+static const option_set set = {
+    .usage = "attnbench verify [OPTION...] FILE...",
+    .about = "Computes the attention of input files and compares it with the arrays in their group expected/, or with\n"
+             "a float64 computation where there is none. An array passes where |got - want| <= tol (1 + |want|).\n"
+             "What this version cannot compute is listed as not checked.\n",
+    .examples = "  attnbench verify input.h5\n"
+                "  mpirun -n 4 attnbench verify --pass forward --layout all --grid 4x1,2x2,1x4 tests/data/golden/*.h5\n"
+                "  mpirun -n 4 attnbench verify --dtype float64 --write computed/ input.h5\n",
+    .keys = keys,
+    .count = sizeof keys / sizeof keys[0],
+    .takes_files = true,
+};
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* Where --write puts the copy of a file. */
+static attn_status target_path(const verification *all, const char *path, char *out, size_t size, attn_error *error)
+{
+    if ((size_t)snprintf(out, size, "%s/%s", all->write, base_name(path)) >= size)
+        return attn_error_set(error, ATTN_ARGUMENT, "--write %.200s: a shorter name is accepted", all->write);
+    return ATTN_OK;
+}
+
+/* Rank 0: refuses to write one file twice or over an input file. */
+static attn_status check_targets(const verification *all, attn_error *error)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        char target[PATH_MAX];
+        struct stat made, given;
+        const attn_status status = target_path(all, all->files[i], target, sizeof target, error);
+
+        if (status != ATTN_OK)
+            return status;
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(base_name(all->files[i]), base_name(all->files[j])) == 0)
+                return attn_error_set(error, ATTN_ARGUMENT,
+                                      "--write %s: two files are named %s; one of them is accepted", all->write,
+                                      base_name(all->files[i]));
+        for (size_t j = 0; stat(target, &made) == 0 && j < all->count; j++)
+            if (stat(all->files[j], &given) == 0 && made.st_dev == given.st_dev && made.st_ino == given.st_ino)
+                return attn_error_set(error, ATTN_ARGUMENT,
+                                      "--write %s: %s would be overwritten; another folder is accepted", all->write,
+                                      all->files[j]);
+    }
+    return ATTN_OK;
+}
+
+/* Rank 0: makes the folder with those above it. */
+static attn_status make_folder(const char *path, attn_error *error)
+{
+    char part[PATH_MAX];
+    struct stat found;
+
+    if ((size_t)snprintf(part, sizeof part, "%s/", path) >= sizeof part)
+        return attn_error_set(error, ATTN_ARGUMENT, "--write %.200s: a shorter name is accepted", path);
+    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+            return attn_error_set(error, ATTN_ARGUMENT, "--write %s: %s", path, strerror(errno));
+        *slash = '/';
+    }
+    if (stat(path, &found) != 0 || !S_ISDIR(found.st_mode))
+        return attn_error_set(error, ATTN_ARGUMENT, "--write %s: the name of a folder is accepted", path);
+    return ATTN_OK;
+}
+
+static attn_status read_settings(verification *all, attn_error *error)
+{
+    attn_status status = options_check_pass(all->given, error);
+
+    all->count = options_files(all->given, &all->files);
+    all->write = option_text(all->given, OPTION_WRITE);
+    all->forward_only = option_given(all->given, OPTION_PASS);
+    if (status == ATTN_OK && all->count == 0)
+        status = attn_error_set(error, ATTN_ARGUMENT, "verify: a file is needed; see attnbench verify --help");
+    if (status == ATTN_OK)
+        status = sweep_read(all->given, all->launch->ranks, &all->lists, error);
+    if (status != ATTN_OK)
+        return status;
+    if (all->lists.scaling != SCALING_STRONG)
+        return attn_error_set(error, ATTN_ARGUMENT, "--scaling %s: files have one size, strong is accepted",
+                              sweep_scaling_name(all->lists.scaling));
+    if (all->write != NULL && *all->write == '\0')
+        return attn_error_set(error, ATTN_ARGUMENT, "--write \"\": the name of a folder is accepted");
+    if (all->write != NULL && all->lists.count > 1)
+        return attn_error_set(error, ATTN_ARGUMENT,
+                              "--write %s: %lld ways to compute were asked for; one at a time is accepted", all->write,
+                              (long long)all->lists.count);
+    return ATTN_OK;
+}
+
+/* Opens every input file, so that a bad one is found before anything is computed. */
+static attn_status open_files(verification *all, attn_error *error)
+{
+    attn_status status;
+
+    all->inputs = calloc(all->count, sizeof *all->inputs);
+    status = all->inputs != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for %zu files", all->count);
+    status = attn_comm_agree(all->launch->comm, status, error);
+    for (size_t i = 0; status == ATTN_OK && i < all->count; i++) {
+        char schema[32];
+
+        status = attn_file_schema(all->launch->comm, all->files[i], schema, sizeof schema, error);
+        if (status == ATTN_OK && strcmp(schema, "attn-input") == 0)
+            status = attn_input_open(all->launch->comm, all->files[i], &all->inputs[i], error);
+        else if (status == ATTN_OK && strcmp(schema, "attn-layer") != 0)
+            status = attn_error_set(error, ATTN_INPUT, "%s: schema %s; attn-input is accepted", all->files[i], schema);
+    }
+    return status;
+}
+
+static attn_status prepare_folder(const verification *all, attn_error *error)
+{
+    attn_status status = ATTN_OK;
+
+    if (all->write == NULL)
+        return ATTN_OK;
+    if (all->launch->rank == 0)
+        status = check_targets(all, error);
+    if (all->launch->rank == 0 && status == ATTN_OK)
+        status = make_folder(all->write, error);
+    return attn_comm_agree(all->launch->comm, status, error);
+}
+
+/* Rank 0: a file or an array that was not checked. */
+static attn_status add_unchecked(verification *all, const char *path, const char *array, const char *how,
+                                 const char *reason, attn_error *error)
+{
+    if (all->first_reason[0] == '\0')
+        snprintf(all->first_reason, sizeof all->first_reason, "%s: %.300s", base_name(path), reason);
+    all->unchecked++;
+    return verify_add_row(all, path, array, how, NULL, error, "not checked: %s", reason);
+}
+
+/* "avx2, allgather, 2x2, zigzag, allgather" */
+static void describe_plan(const attn_plan *plan, char *how, size_t size)
+{
+    snprintf(how, size, "%s, %s, %dx%d, %s, %s", attn_kernel_name(plan->kernel), attn_exchange_name(plan->exchange),
+             plan->grid.seq, plan->grid.head, attn_layout_name(plan->layout), attn_combine_name(plan->combine));
+}
+
+static attn_status list_backward(verification *all, size_t file, const char *how, attn_error *error)
+{
+    static const attn_input_array backward[] = {ATTN_INPUT_EXPECTED_DQ, ATTN_INPUT_EXPECTED_DK, ATTN_INPUT_EXPECTED_DV};
+    attn_status status = ATTN_OK;
+
+    for (size_t i = 0; status == ATTN_OK && !all->forward_only && i < sizeof backward / sizeof backward[0]; i++)
+        if (attn_input_has(all->inputs[file], backward[i]))
+            status = add_unchecked(all, all->files[file], attn_input_array_path(backward[i]), how,
+                                   "this version has forward only", error);
+    return status;
+}
+
+/* Collective over the launch. One way to compute one file. */
+static attn_status verify_point(verification *all, size_t file, const sweep_point *point, attn_error *error)
+{
+    const bench *launch = all->launch;
+    char how[160] = "", target[PATH_MAX] = "";
+    bench_case one;
+    attn_status status =
+        bench_case_create(launch, &all->lists, point, &all->groups, attn_input_problem(all->inputs[file]), &one, error);
+
+    if (status == ATTN_OK && all->write != NULL)
+        status = target_path(all, all->files[file], target, sizeof target, error);
+    if (status == ATTN_OK && one.runnable == ATTN_OK) {
+        if (rank_group_has(one.group, launch)) {
+            describe_plan(&one.plan, how, sizeof how);
+            status = verify_on_group(all, &one, all->files[file], how, all->write != NULL ? target : NULL, error);
+        }
+        if (status != ATTN_MPI) { /* after an MPI failure nobody can be waited for */
+            const attn_status woken = attn_comm_sleep_barrier(launch->comm, status == ATTN_OK ? error : NULL);
+
+            status = status == ATTN_OK ? woken : status;
+        }
+    }
+    if (status == ATTN_OK && launch->rank == 0 && one.runnable != ATTN_OK)
+        status = add_unchecked(all, all->files[file], "o, lse", "-", one.reason.message, error);
+    if (status == ATTN_OK && launch->rank == 0)
+        status = list_backward(all, file, how, error);
+    bench_case_release(&one);
+    return status == ATTN_MPI ? status : attn_comm_agree(launch->comm, status, error);
+}
+
+static attn_status verify_files(verification *all, attn_error *error)
+{
+    attn_status status = ATTN_OK;
+
+    for (size_t i = 0; status == ATTN_OK && i < all->count; i++) {
+        if (all->inputs[i] == NULL && all->launch->rank == 0)
+            status = add_unchecked(all, all->files[i], "y", "-", "layer files: this version has no layers", error);
+        for (int64_t n = 0; status == ATTN_OK && all->inputs[i] != NULL && n < all->lists.count; n++) {
+            const sweep_point point = sweep_at(&all->lists, n);
+
+            status = verify_point(all, i, &point, error);
+        }
+    }
+    return status;
+}
+
+/* Rank 0. */
+static attn_status print_outcome(const verification *all, attn_error *error)
+{
+    attn_status status;
+
+    if (all->passed + all->failed == 0)
+        return attn_error_set(error, ATTN_UNSUPPORTED, "nothing was checked; %s", all->first_reason);
+    status = attn_table_print(all->table, ATTN_TABLE_TEXT, stdout);
+    printf("%lld checked: %lld PASS, %lld FAIL; %lld not checked\n", (long long)(all->passed + all->failed),
+           (long long)all->passed, (long long)all->failed, (long long)all->unchecked);
+    return status;
+}
+
+static attn_status perform(verification *all, bool *wrong, attn_error *error)
+{
+    const bench *launch = all->launch;
+    attn_status status = read_settings(all, error);
+
+    if (status == ATTN_OK)
+        status = open_files(all, error);
+    if (status == ATTN_OK)
+        status = rank_groups_create(launch, &all->lists.axes[AXIS_RANKS], &all->groups, error);
+    if (status == ATTN_OK)
+        status = prepare_folder(all, error);
+    if (status == ATTN_OK && launch->rank == 0)
+        status = attn_table_create("<file|<array|<kernel, exchange, grid, layout, combine|max error|tolerance|<verdict",
+                                   &all->table, error);
+    if (status == ATTN_OK)
+        status = verify_files(all, error);
+    if (status == ATTN_OK && launch->rank == 0)
+        status = print_outcome(all, error);
+    if (status != ATTN_MPI)
+        status = attn_comm_agree(launch->comm, status, error);
+    if (status == ATTN_OK)
+        status = attn_comm_broadcast(launch->comm, 0, &all->failed, sizeof all->failed, error);
+    *wrong = all->failed > 0;
+    return status;
+}
+
+attn_status cmd_verify(const bench *launch, int argc, char **argv, bool *wrong, attn_error *error)
+{
+    verification all = {.launch = launch};
+    options *given;
+    attn_status status = options_parse(&set, argc, argv, &given, error);
+
+    if (status != ATTN_OK)
+        return status;
+    all.given = given;
+    if (!option_given(given, OPTION_HELP))
+        status = perform(&all, wrong, error);
+    else if (launch->rank == 0)
+        options_help(&set);
+    attn_table_destroy(all.table);
+    if (status != ATTN_MPI) { /* these are collective */
+        for (size_t i = 0; all.inputs != NULL && i < all.count; i++)
+            attn_input_close(all.inputs[i], NULL);
+        rank_groups_release(&all.groups);
+    }
+    free(all.inputs);
+    sweep_release(&all.lists);
+    options_destroy(given);
+    return status;
+}

@@ -1,0 +1,180 @@
+#include "verify.h"
+#include "compare.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+/* The float64 reference takes all rows where it costs at most so many multiplications, otherwise sampled ones. */
+#define ALL_ROWS_COST 4e9
+#define SAMPLED_ROWS 256
+
+attn_status verify_add_row(verification *all, const char *path, const char *array, const char *how,
+                           const double numbers[2], attn_error *error, const char *format, ...)
+{
+    char verdict[ATTN_MESSAGE_MAX];
+    va_list arguments;
+    attn_status status = attn_table_cell(all->table, "%s", path);
+
+    va_start(arguments, format);
+    vsnprintf(verdict, sizeof verdict, format, arguments);
+    va_end(arguments);
+    if (status == ATTN_OK)
+        status = attn_table_cell(all->table, "%s", array);
+    if (status == ATTN_OK)
+        status = attn_table_cell(all->table, "%s", how);
+    for (int i = 0; status == ATTN_OK && i < 2; i++)
+        status = numbers != NULL ? attn_table_cell(all->table, "%.3g", numbers[i]) : attn_table_cell(all->table, "-");
+    if (status == ATTN_OK)
+        status = attn_table_cell(all->table, "%s", verdict);
+    if (status == ATTN_OK)
+        status = attn_table_end_row(all->table);
+    return status == ATTN_OK ? status : attn_error_set(error, status, "no memory for the table");
+}
+
+/* What the verdicts of one file computed in one way share. */
+typedef struct check_context {
+    verification *all;
+    const bench_case *one;
+    const char *path, *how;
+    attn_input *input; /* opened by the group */
+    attn_dist *dist;
+    tensors arrays;
+    attn_check reference;
+    bool all_rows, nan;
+} check_context;
+
+/* Collective over the group. The float64 reference on all or on sampled rows: gives the largest score too. */
+static attn_status check_reference(check_context *of, attn_error *error)
+{
+    const attn_problem *problem = &of->one->problem;
+    const attn_shape *shape = &problem->shape;
+    const double rows_all = (double)shape->batch * (double)shape->heads * (double)shape->seq;
+    const double cost = rows_all * (double)shape->kv_seq * (double)(shape->head_dim + shape->v_head_dim);
+    const attn_dist_buffers buffers = tensors_buffers(&of->arrays);
+    attn_row *rows = NULL;
+    int64_t count = 0;
+    attn_status status;
+
+    of->all_rows = cost <= ALL_ROWS_COST || rows_all <= SAMPLED_ROWS;
+    status = attn_sample_rows(shape, of->all_rows ? (int64_t)rows_all : SAMPLED_ROWS, of->all->lists.seed, &rows,
+                              &count, error);
+    status = attn_comm_agree(attn_dist_comm(of->dist), status, error);
+    if (status == ATTN_OK)
+        status = attn_dist_check(of->dist, &buffers, rows, count, tensors_epsilon(problem->dtype, of->input),
+                                 &of->reference, error);
+    free(rows);
+    return status;
+}
+
+/* Rank 0. */
+static attn_status add_difference(check_context *of, attn_input_array array, const difference *worst, attn_error *error)
+{
+    verification *all = of->all;
+    const double stored = attn_dtype_epsilon(attn_input_stored_dtype(of->input, array));
+    const double eps = fmax(tensors_epsilon(of->one->problem.dtype, of->input), stored);
+    const double numbers[2] = {worst->error, attn_tolerance_forward(eps, of->reference.max_score)};
+    const char *name = attn_input_array_path(array);
+
+    if (worst->error <= numbers[1]) {
+        all->passed++;
+        return verify_add_row(all, of->path, name, of->how, numbers, error, "PASS%s",
+                              of->nan ? " (the input holds NaN)" : "");
+    }
+    all->failed++;
+    return verify_add_row(all, of->path, name, of->how, numbers, error,
+                          "FAIL at b %lld, head %lld, row %lld, column %lld: got %.9g, want %.9g", (long long)worst->b,
+                          (long long)worst->h, (long long)worst->i, (long long)worst->d, worst->got, worst->want);
+}
+
+/* Rank 0: the verdict where the file expects nothing. */
+static attn_status add_reference(check_context *of, attn_error *error)
+{
+    verification *all = of->all;
+    const attn_check *check = &of->reference;
+    const double numbers[2] = {check->max_error, check->tolerance};
+    char rows[64] = "all rows";
+
+    if (!of->all_rows)
+        snprintf(rows, sizeof rows, "%lld sampled rows", (long long)check->rows);
+    if (check->valid) {
+        all->passed++;
+        return verify_add_row(all, of->path, "o, lse", of->how, numbers, error, "PASS (%s against float64%s)", rows,
+                              of->nan ? ", the input holds NaN" : "");
+    }
+    all->failed++;
+    return verify_add_row(all, of->path, "o, lse", of->how, numbers, error,
+                          "FAIL (%s against float64) at b %lld, head %lld, row %lld", rows, (long long)check->worst.b,
+                          (long long)check->worst.h, (long long)check->worst.i);
+}
+
+/* Collective over the group. Compares with all that the file expects. */
+static attn_status judge(check_context *of, attn_error *error)
+{
+    static const attn_input_array forward[] = {ATTN_INPUT_EXPECTED_O, ATTN_INPUT_EXPECTED_LSE};
+    const bool root = of->all->launch->rank == 0;
+    bool expects = false;
+    attn_status status = ATTN_OK;
+
+    for (size_t i = 0; status == ATTN_OK && i < sizeof forward / sizeof forward[0]; i++) {
+        difference worst = {0};
+
+        if (!attn_input_has(of->input, forward[i]))
+            continue;
+        expects = true;
+        status = compare_array(of->dist, &of->arrays, of->input, forward[i], &worst, error);
+        if (status == ATTN_OK && root)
+            status = add_difference(of, forward[i], &worst, error);
+        if (status != ATTN_MPI)
+            status = attn_comm_agree(attn_dist_comm(of->dist), status, error);
+    }
+    if (status == ATTN_OK && !expects && root)
+        status = add_reference(of, error);
+    return status;
+}
+
+/* Collective over the group. Memory, inputs and one forward pass. */
+static attn_status compute(check_context *of, attn_error *error)
+{
+    double seconds[ATTN_PHASE_COUNT], nan;
+    attn_dist_buffers buffers;
+    attn_status status = attn_dist_create(of->one->group->comm, &of->one->plan, &of->dist, error);
+
+    if (status != ATTN_OK)
+        return status;
+    status = attn_comm_agree(attn_dist_comm(of->dist), tensors_create(of->dist, &of->arrays, error), error);
+    if (status == ATTN_OK)
+        status =
+            attn_comm_agree(attn_dist_comm(of->dist), tensors_read(of->dist, of->input, &of->arrays, error), error);
+    if (status != ATTN_OK)
+        return status;
+    buffers = tensors_buffers(&of->arrays);
+    nan = tensors_hold_nan(of->dist, &of->arrays);
+    status = attn_comm_max(attn_dist_comm(of->dist), &nan, 1, error);
+    of->nan = nan > 0;
+    return status != ATTN_OK ? status : attn_dist_forward(of->dist, &buffers, seconds, error);
+}
+
+attn_status verify_on_group(verification *all, const bench_case *one, const char *path, const char *how,
+                            const char *target, attn_error *error)
+{
+    check_context of = {.all = all, .one = one, .path = path, .how = how};
+    attn_status status = attn_input_open(one->group->comm, path, &of.input, error);
+
+    if (status == ATTN_OK)
+        status = compute(&of, error);
+    if (status == ATTN_OK)
+        status = check_reference(&of, error);
+    if (status == ATTN_OK)
+        status = judge(&of, error);
+    if (status != ATTN_MPI)
+        status = attn_comm_agree(one->group->comm, status, error);
+    if (status == ATTN_OK && target != NULL)
+        status = write_computed(of.dist, &of.arrays, of.input, target, error);
+    tensors_release(&of.arrays);
+    if (status != ATTN_MPI) { /* these are collective */
+        attn_dist_destroy(of.dist);
+        attn_input_close(of.input, NULL);
+    }
+    return status;
+}

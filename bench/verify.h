@@ -1,0 +1,37 @@
+/* The check of one file computed in one way. */
+#ifndef BENCH_VERIFY_H
+#define BENCH_VERIFY_H
+
+#include "case.h"
+
+#include <attn/input.h>
+#include <attn/study.h>
+
+/* A verification from its options to its verdicts. */
+typedef struct verification {
+    const bench *launch;
+    const options *given;
+    const char *const *files; /* [count] */
+    attn_input **inputs;      /* [count], opened by the launch; NULL for a layer file */
+    size_t count;
+    sweep lists;
+    rank_groups groups;
+    const char *write; /* folder, or NULL */
+    bool forward_only; /* arrays of other passes are not even listed */
+    attn_table *table; /* on rank 0, with the counts below */
+    int64_t passed, failed, unchecked;
+    char first_reason[ATTN_MESSAGE_MAX]; /* why something was not checked */
+} verification;
+
+/* Rank 0: adds a row to the table.
+ *   numbers  in, {max error, tolerance}, or NULL: none
+ *   format   printf format of the verdict */
+attn_status verify_add_row(verification *all, const char *path, const char *array, const char *how,
+                           const double numbers[2], attn_error *error, const char *format, ...) ATTN_PRINTF(7, 8);
+
+/* Collective over the group of the case. Computes the file, compares, and adds the verdicts to the table.
+ *   target  in, where to write what was computed, or NULL */
+attn_status verify_on_group(verification *all, const bench_case *one, const char *path, const char *how,
+                            const char *target, attn_error *error);
+
+#endif

@@ -24,6 +24,9 @@ attn_status attn_schema_check(hid_t file, const char *path, const char *schema, 
     if (status == ATTN_OK && strcmp(found, schema) != 0)
         status =
             attn_error_set(error, ATTN_INPUT, "%s: attribute schema is \"%s\"; \"%s\" is needed", path, found, schema);
+    if (status == ATTN_OK && !attn_h5_has_attribute(file, "schema_version"))
+        status = attn_error_set(error, ATTN_INPUT, "%s: attribute schema_version is missing; %d is needed", path,
+                                SCHEMA_VERSION);
     if (status == ATTN_OK)
         status = attn_h5_read_integer(file, path, "schema_version", &version, error);
     if (status == ATTN_OK && version != SCHEMA_VERSION)

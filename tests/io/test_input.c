@@ -1,0 +1,410 @@
+/* Input files written and read in parallel: what one partition writes, any other reads. */
+#include "folder.h"
+
+#include "io/input_file.h"
+
+#include <attn/input.h>
+
+#include <math.h>
+
+enum { B = 2, HQ = 6, HKV = 3, SQ = 37, SKV = 53, D = 5, DV = 3 };
+
+static const attn_shape shape = {B, HQ, HKV, SQ, SKV, D, DV};
+
+static attn_problem plain_problem(void)
+{
+    return (attn_problem){.shape = shape,
+                          .dtype = ATTN_FLOAT32,
+                          .mask = ATTN_MASK_FULL,
+                          .score = {.scale = attn_scale_default(shape.head_dim)}};
+}
+
+/* ---- Partitions: which rows and heads a rank has ---- */
+
+typedef enum layout { CONTIGUOUS, ZIGZAG, STRIPED, RAGGED, LAST_RANK_ONLY, LAYOUT_COUNT } layout;
+
+/* Which of `parts` owns a global row. */
+static int owner(layout kind, int64_t seq, int parts, int64_t row)
+{
+    const int64_t chunk = (seq + parts - 1) / parts, half = (seq + 2 * parts - 1) / (2 * parts);
+    int64_t piece;
+
+    switch (kind) {
+    case CONTIGUOUS:
+        return (int)(row / chunk);
+    case ZIGZAG:
+        piece = row / half;
+        return (int)(piece < parts ? piece : 2 * parts - 1 - piece);
+    case STRIPED:
+        return (int)(row % parts);
+    case RAGGED: /* blocks of 1, 2, 3, 1, 2, 3 ... rows, one after the other */
+        return (int)((row / 6 * 3 + (row % 6 > 0) + (row % 6 > 2)) % parts);
+    default:
+        return parts - 1;
+    }
+}
+
+static attn_segments *make_rows(layout kind, int64_t seq, int parts, int part)
+{
+    int64_t *const begins = calloc((size_t)seq, sizeof *begins), *const lengths = calloc((size_t)seq, sizeof *lengths);
+    attn_segments *rows = NULL;
+    int64_t count = 0;
+
+    for (int64_t row = 0; row < seq; row++)
+        if (owner(kind, seq, parts, row) == part) {
+            begins[count] = row;
+            lengths[count++] = 1;
+        }
+    TEST_OK(attn_segments_create(count, begins, lengths, &rows, &attn_test_error));
+    free(lengths);
+    free(begins);
+    return rows;
+}
+
+typedef struct partition {
+    layout kind;
+    int head_parts; /* ranks that share the heads, a divisor of the number of ranks */
+} partition;
+
+/* This rank's block of an array; rows are destroyed by the caller. */
+static attn_block make_block(partition how, attn_input_array array, attn_segments **rows)
+{
+    const int head_parts = test_ranks() % how.head_parts == 0 ? how.head_parts : 1;
+    const int seq_parts = test_ranks() / head_parts;
+    const int head_part = test_rank() % head_parts, seq_part = test_rank() / head_parts;
+    int64_t extents[4], begin, end;
+
+    attn_input_extents(&shape, array, extents);
+    begin = extents[1] * head_part / head_parts;
+    end = extents[1] * (head_part + 1) / head_parts;
+    *rows = make_rows(how.kind, extents[2], seq_parts, seq_part);
+    return (attn_block){.head_begin = begin, .head_count = end - begin, .rows = *rows};
+}
+
+/* ---- Values that say where they stand ---- */
+
+/* Small whole numbers in eighths: exact in all four types (bfloat16 has 8 bits), and different over a wide range. */
+static double value_at(attn_input_array array, int64_t b, int64_t h, int64_t row, int64_t x)
+{
+    const int64_t mixed = ((b * 7 + h) * 61 + row) * 11 + x * 3 + (int64_t)array * 17;
+
+    return (double)(mixed % 251 - 125) / 8;
+}
+
+/* Calls for each element of a block, in the order of the dense array. */
+static void for_each(attn_input_array array, const attn_block *block, attn_dtype dtype, void *buffer, bool check)
+{
+    int64_t extents[4] = {0, 0, 0, 1}, wrong = 0;
+    size_t index = 0;
+
+    attn_input_extents(&shape, array, extents);
+    for (int64_t b = 0; b < extents[0]; b++)
+        for (int64_t h = 0; h < block->head_count; h++)
+            for (int64_t r = 0; r < block->rows->rows; r++)
+                for (int64_t x = 0; x < extents[3]; x++, index++) {
+                    const double want =
+                        value_at(array, b, block->head_begin + h, attn_segments_global(block->rows, r), x);
+
+                    if (!check)
+                        attn_store(dtype, buffer, index, want);
+                    else
+                        wrong += attn_load(dtype, buffer, index) != want;
+                }
+    CU_ASSERT_EQUAL(wrong, 0);
+}
+
+static size_t block_elements(attn_input_array array, const attn_block *block)
+{
+    int64_t extents[4] = {0, 0, 0, 1};
+
+    attn_input_extents(&shape, array, extents);
+    return (size_t)(extents[0] * block->head_count * block->rows->rows * extents[3]);
+}
+
+static void move_array(attn_input *input, attn_input_array array, partition how, attn_dtype dtype, bool writing)
+{
+    attn_segments *rows;
+    const attn_block block = make_block(how, array, &rows);
+    const size_t elements = block_elements(array, &block);
+    void *const buffer = elements > 0 ? calloc(elements, attn_dtype_size(dtype)) : NULL;
+
+    if (writing) {
+        for_each(array, &block, dtype, buffer, false);
+        TEST_OK(attn_input_write(input, array, &block, dtype, buffer, &attn_test_error));
+    } else {
+        TEST_OK(attn_input_read(input, array, &block, dtype, buffer, &attn_test_error));
+        for_each(array, &block, dtype, buffer, true);
+    }
+    free(buffer);
+    attn_segments_destroy(rows);
+}
+
+static void write_file(const char *path, const attn_problem *problem, const attn_dtype *stored, partition how,
+                       attn_dtype dtype, size_t bytes)
+{
+    const bool present[ATTN_INPUT_ARRAY_COUNT] = {true, true, true, true, true, true, true, true, true};
+    attn_input *input;
+
+    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, problem, stored, present, &input, &attn_test_error));
+    if (input == NULL)
+        return;
+    if (bytes > 0)
+        input->direct_bytes = input->bounce_bytes = bytes;
+    for (int a = 0; a < ATTN_INPUT_ARRAY_COUNT; a++)
+        move_array(input, (attn_input_array)a, how, dtype, true);
+    TEST_OK(attn_input_close(input, &attn_test_error));
+}
+
+static void read_file(const char *path, partition how, attn_dtype dtype, size_t bytes)
+{
+    attn_input *input;
+
+    TEST_OK(attn_input_open(MPI_COMM_WORLD, path, &input, &attn_test_error));
+    if (input == NULL)
+        return;
+    if (bytes > 0)
+        input->direct_bytes = input->bounce_bytes = bytes;
+    for (int a = 0; a < ATTN_INPUT_ARRAY_COUNT; a++)
+        move_array(input, (attn_input_array)a, how, dtype, false);
+    TEST_OK(attn_input_close(input, &attn_test_error));
+}
+
+/* ---- Tests ---- */
+
+static void test_types(void)
+{
+    const attn_problem problem = plain_problem();
+    char path[PATH_SIZE];
+
+    folder_make();
+    for (int stored = 0; stored < ATTN_DTYPE_COUNT; stored++)
+        for (int memory = 0; memory < ATTN_DTYPE_COUNT; memory++) {
+            attn_dtype types[ATTN_INPUT_ARRAY_COUNT];
+            attn_input *input;
+
+            for (int a = 0; a < ATTN_INPUT_ARRAY_COUNT; a++)
+                types[a] = (attn_dtype)stored;
+            write_file(folder_path("types.h5", path), &problem, types, (partition){ZIGZAG, 1}, (attn_dtype)memory, 0);
+            TEST_OK(attn_input_open(MPI_COMM_WORLD, path, &input, &attn_test_error));
+            CU_ASSERT_EQUAL(attn_input_problem(input)->dtype, (attn_dtype)stored);
+            CU_ASSERT_EQUAL(attn_input_stored_dtype(input, ATTN_INPUT_EXPECTED_LSE), (attn_dtype)stored);
+            TEST_OK(attn_input_close(input, &attn_test_error));
+            for (int other = 0; other < ATTN_DTYPE_COUNT; other++)
+                read_file(path, (partition){STRIPED, 1}, (attn_dtype)other, 0);
+        }
+    MPI_Barrier(MPI_COMM_WORLD);
+    CU_ASSERT_EQUAL(folder_count(""), 1);
+    folder_remove();
+}
+
+static void test_partitions(void)
+{
+    const attn_problem problem = plain_problem();
+    const attn_dtype types[ATTN_INPUT_ARRAY_COUNT] = {ATTN_FLOAT32, ATTN_FLOAT64, ATTN_FLOAT16,
+                                                      ATTN_FLOAT32, ATTN_FLOAT64, ATTN_FLOAT64,
+                                                      ATTN_FLOAT32, ATTN_FLOAT32, ATTN_BFLOAT16};
+    const int head_parts[] = {1, 2, 3, 6};
+    char path[PATH_SIZE];
+
+    folder_make();
+    folder_path("partitions.h5", path);
+    for (int kind = 0; kind < LAYOUT_COUNT; kind++)
+        for (size_t h = 0; h < sizeof head_parts / sizeof head_parts[0]; h++) {
+            const partition wrote = {(layout)kind, head_parts[h]};
+            const partition reads = {(layout)((kind + 2 + (int)h) % LAYOUT_COUNT), head_parts[3 - h]};
+
+            write_file(path, &problem, types, wrote, ATTN_FLOAT32, 0);
+            read_file(path, reads, ATTN_FLOAT32, 0);
+        }
+    folder_remove();
+}
+
+/* A limit of a few elements cuts blocks at every dimension in turn, differently on each rank. */
+static void test_small_transfers(void)
+{
+    const attn_problem problem = plain_problem();
+    const attn_dtype types[ATTN_INPUT_ARRAY_COUNT] = {ATTN_FLOAT32, ATTN_FLOAT64, ATTN_FLOAT32,
+                                                      ATTN_FLOAT32, ATTN_FLOAT32, ATTN_FLOAT32,
+                                                      ATTN_FLOAT32, ATTN_FLOAT32, ATTN_FLOAT16};
+    const size_t limits[] = {1, 3 * 4, 7 * 8, 30 * 4, 500 * 4, 2000 * 4};
+    char path[PATH_SIZE];
+
+    folder_make();
+    folder_path("small.h5", path);
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        /* One element a call is slow with many ranks, and one layout shows it. */
+        const int kinds = limits[i] < 100 ? 1 : LAYOUT_COUNT;
+
+        for (int kind = 0; kind < kinds; kind++) {
+            write_file(path, &problem, types, (partition){(layout)((kind + 2) % LAYOUT_COUNT), 2}, ATTN_FLOAT32,
+                       limits[i]);
+            read_file(path, (partition){(layout)kind, 1}, ATTN_FLOAT32, limits[i]);
+        }
+    }
+    folder_remove();
+}
+
+/* Overlapping reads, as ranks that share a key-value head make them, and blocks without rows. */
+static void test_shared_and_empty_blocks(void)
+{
+    const attn_problem problem = plain_problem();
+    const attn_dtype types[ATTN_INPUT_ARRAY_COUNT] = {ATTN_FLOAT32, ATTN_FLOAT32, ATTN_FLOAT32,
+                                                      ATTN_FLOAT32, ATTN_FLOAT32, ATTN_FLOAT32,
+                                                      ATTN_FLOAT32, ATTN_FLOAT32, ATTN_FLOAT32};
+    const attn_block nothing = {.head_begin = 0, .head_count = 0, .rows = NULL};
+    attn_segments *rows = make_rows(CONTIGUOUS, SKV, 1, 0);
+    const attn_block one_head = {.head_begin = test_rank() % HKV, .head_count = 1, .rows = rows};
+    char path[PATH_SIZE];
+    attn_input *input;
+    float *const buffer = calloc((size_t)B * SKV * D, sizeof *buffer);
+
+    folder_make();
+    write_file(folder_path("shared.h5", path), &problem, types, (partition){CONTIGUOUS, 1}, ATTN_FLOAT32, 0);
+    TEST_OK(attn_input_open(MPI_COMM_WORLD, path, &input, &attn_test_error));
+    TEST_OK(attn_input_read(input, ATTN_INPUT_K, &one_head, ATTN_FLOAT32, buffer, &attn_test_error));
+    for_each(ATTN_INPUT_K, &one_head, ATTN_FLOAT32, buffer, true);
+    /* Only the last rank has something; then nobody has. */
+    memset(buffer, 0, (size_t)B * SKV * D * sizeof *buffer);
+    if (test_rank() == test_ranks() - 1) {
+        TEST_OK(attn_input_read(input, ATTN_INPUT_K, &one_head, ATTN_FLOAT32, buffer, &attn_test_error));
+        for_each(ATTN_INPUT_K, &one_head, ATTN_FLOAT32, buffer, true);
+    } else {
+        TEST_OK(attn_input_read(input, ATTN_INPUT_K, &nothing, ATTN_FLOAT32, NULL, &attn_test_error));
+    }
+    TEST_OK(attn_input_read(input, ATTN_INPUT_Q, &nothing, ATTN_FLOAT64, NULL, &attn_test_error));
+    TEST_OK(attn_input_close(input, &attn_test_error));
+    folder_remove();
+    free(buffer);
+    attn_segments_destroy(rows);
+}
+
+static void test_settings(void)
+{
+    const double slopes[HQ] = {0.5, 0.25, 0.125, 0.0625, 0.3, 0.1}, sinks[HQ] = {0, -1, 2.5, 1e-3, -7, 1};
+    const int64_t kv_len[B] = {SKV, 0}, starts[] = {0, 10, 10, SKV};
+    const bool present[ATTN_INPUT_ARRAY_COUNT] = {true, true, true};
+    const attn_dtype types[ATTN_INPUT_ARRAY_COUNT] = {ATTN_BFLOAT16, ATTN_BFLOAT16, ATTN_BFLOAT16};
+    attn_problem problem = plain_problem();
+    const attn_problem *read;
+    attn_input *input;
+    char path[PATH_SIZE];
+
+    folder_make();
+    problem.shape.seq = SKV;
+    problem.mask = (attn_mask){true, 12, 3, kv_len, starts, 3};
+    problem.score = (attn_score){.scale = 0.3, .softcap = 20, .alibi_slopes = slopes, .sinks = sinks};
+    folder_path("settings.h5", path);
+    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &attn_test_error));
+    TEST_OK(attn_input_close(input, &attn_test_error));
+    TEST_OK(attn_input_open(MPI_COMM_WORLD, path, &input, &attn_test_error));
+    read = attn_input_problem(input);
+    CU_ASSERT_EQUAL(memcmp(&read->shape, &problem.shape, sizeof problem.shape), 0);
+    CU_ASSERT_EQUAL(read->dtype, ATTN_BFLOAT16);
+    CU_ASSERT(read->mask.causal);
+    CU_ASSERT_EQUAL(read->mask.window_left, 12);
+    CU_ASSERT_EQUAL(read->mask.window_right, 3);
+    CU_ASSERT_EQUAL(read->mask.documents, 3);
+    CU_ASSERT_EQUAL(memcmp(read->mask.kv_len, kv_len, sizeof kv_len), 0);
+    CU_ASSERT_EQUAL(memcmp(read->mask.cu_seqlens, starts, sizeof starts), 0);
+    CU_ASSERT_EQUAL(read->score.scale, 0.3);
+    CU_ASSERT_EQUAL(read->score.softcap, 20);
+    CU_ASSERT_EQUAL(memcmp(read->score.alibi_slopes, slopes, sizeof slopes), 0);
+    CU_ASSERT_EQUAL(memcmp(read->score.sinks, sinks, sizeof sinks), 0);
+    CU_ASSERT(attn_input_has(input, ATTN_INPUT_V));
+    CU_ASSERT(!attn_input_has(input, ATTN_INPUT_DO));
+    CU_ASSERT(!attn_input_has(input, ATTN_INPUT_EXPECTED_O));
+    TEST_OK(attn_input_close(input, &attn_test_error));
+    folder_remove();
+}
+
+/* A created file is there whole after close, and not at all before it or after discard. */
+static void test_publishing(void)
+{
+    const attn_problem problem = plain_problem();
+    const bool present[ATTN_INPUT_ARRAY_COUNT] = {true, true, true};
+    const attn_dtype types[ATTN_INPUT_ARRAY_COUNT] = {ATTN_FLOAT32, ATTN_FLOAT32, ATTN_FLOAT32};
+    attn_input *input;
+    char path[PATH_SIZE];
+
+    folder_make();
+    folder_path("x.h5", path);
+    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &attn_test_error));
+    CU_ASSERT_NOT_EQUAL(access(path, F_OK), 0);
+    attn_input_discard(input);
+    MPI_Barrier(MPI_COMM_WORLD);
+    CU_ASSERT_EQUAL(folder_count(""), 0);
+    MPI_Barrier(MPI_COMM_WORLD);
+    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &attn_test_error));
+    TEST_OK(attn_input_close(input, &attn_test_error));
+    CU_ASSERT_EQUAL(access(path, F_OK), 0);
+    CU_ASSERT_EQUAL(folder_count(""), 1);
+    MPI_Barrier(MPI_COMM_WORLD);
+    /* An existing file is replaced. */
+    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &attn_test_error));
+    move_array(input, ATTN_INPUT_Q, (partition){STRIPED, 1}, ATTN_FLOAT32, true);
+    TEST_OK(attn_input_close(input, &attn_test_error));
+    TEST_OK(attn_input_open(MPI_COMM_WORLD, path, &input, &attn_test_error));
+    move_array(input, ATTN_INPUT_Q, (partition){CONTIGUOUS, 1}, ATTN_FLOAT32, false);
+    TEST_OK(attn_input_close(input, &attn_test_error));
+    TEST_OK(attn_input_close(NULL, &attn_test_error));
+    attn_input_discard(NULL);
+    folder_remove();
+}
+
+static void test_wrong_calls(void)
+{
+    attn_problem problem = plain_problem();
+    const bool present[ATTN_INPUT_ARRAY_COUNT] = {true, true, true}, without_k[ATTN_INPUT_ARRAY_COUNT] = {true};
+    const attn_dtype types[ATTN_INPUT_ARRAY_COUNT] = {ATTN_FLOAT32, ATTN_FLOAT32, ATTN_FLOAT32};
+    attn_segments *rows = make_rows(CONTIGUOUS, SQ, 1, 0);
+    attn_error error = ATTN_ERROR_INIT;
+    float *const buffer = calloc((size_t)B * HQ * SKV * D, sizeof *buffer);
+    attn_input *input;
+    char path[PATH_SIZE];
+
+    folder_make();
+    folder_path("no/such/folder.h5", path);
+    CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &error), ATTN_FILE);
+    CU_ASSERT_PTR_NULL(input);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "no/such"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "No such file"));
+    CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, test_folder, &problem, types, present, &input, &error),
+                    ATTN_FILE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "not a regular file"));
+    folder_path("x.h5", path);
+    CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, path, &problem, types, without_k, &input, &error), ATTN_ARGUMENT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "k is left out"));
+    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &attn_test_error));
+    CU_ASSERT_EQUAL(attn_input_write(input, ATTN_INPUT_DO, &(attn_block){0, 1, rows}, ATTN_FLOAT32, buffer, &error),
+                    ATTN_ARGUMENT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "do is missing"));
+    /* The last rank alone asks for a head too many: all ranks are told. */
+    CU_ASSERT_EQUAL(attn_input_write(input, ATTN_INPUT_Q,
+                                     &(attn_block){test_rank() == test_ranks() - 1 ? HQ : 0, 1, rows}, ATTN_FLOAT32,
+                                     buffer, &error),
+                    ATTN_ARGUMENT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "there are 6"));
+    attn_input_discard(input);
+    problem.shape.kv_heads = 4;
+    CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &error), ATTN_ARGUMENT);
+    MPI_Barrier(MPI_COMM_WORLD);
+    CU_ASSERT_EQUAL(folder_count(""), 0);
+    folder_remove();
+    free(buffer);
+    attn_segments_destroy(rows);
+}
+
+static const attn_test tests[] = {
+    {"every stored type in every type of memory", test_types},
+    {"one partition writes, another reads", test_partitions},
+    {"transfers of a few elements", test_small_transfers},
+    {"shared heads and ranks with nothing", test_shared_and_empty_blocks},
+    {"settings come back", test_settings},
+    {"published whole or not at all", test_publishing},
+    {"calls that cannot be served", test_wrong_calls},
+};
+
+int main(int argc, char **argv)
+{
+    return attn_test_main(argc, argv, "io/input", tests, sizeof tests / sizeof tests[0]);
+}

@@ -6,6 +6,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* o or lse as this rank has it: o may hold the heads of others too, lse holds the own ones. */
+typedef struct output {
+    const void *data; /* [B,head_count,rows,width] */
+    attn_dtype dtype;
+    int64_t head_begin, head_count, width;
+} output;
+
+static output output_of(const attn_dist *dist, const tensors *arrays, attn_input_array array)
+{
+    const attn_problem *problem = &attn_dist_plan(dist)->problem;
+    const attn_part *part = attn_dist_part(dist);
+
+    if (array == ATTN_INPUT_EXPECTED_O)
+        return (output){arrays->o, problem->dtype, attn_dist_output_head_begin(dist), attn_dist_output_heads(dist),
+                        problem->shape.v_head_dim};
+    return (output){arrays->lse, attn_dtype_accumulator(problem->dtype), part->head_begin, part->head_count, 1};
+}
+
 static double distance(double got, double want)
 {
     if (got == want || (isnan(got) && isnan(want)))
@@ -19,26 +37,24 @@ static double distance(double got, double want)
 enum { PACKED_ERROR, PACKED_B, PACKED_H, PACKED_I, PACKED_D, PACKED_GOT, PACKED_WANT, PACKED_COUNT };
 
 /* Finds the worst element of this rank. */
-static void compare_own(const attn_dist *dist, attn_dtype dtype, const void *got, const double *want, int64_t width,
-                        double worst[PACKED_COUNT])
+static void compare_own(const attn_dist *dist, const output *got, const double *want, double worst[PACKED_COUNT])
 {
     const attn_segments *rows = attn_dist_part(dist)->q_rows;
-    const int64_t heads = attn_dist_output_heads(dist);
-    const int64_t count = attn_dist_plan(dist)->problem.shape.batch * heads * rows->rows * width;
+    const int64_t count = attn_dist_plan(dist)->problem.shape.batch * got->head_count * rows->rows * got->width;
 
     memset(worst, 0, PACKED_COUNT * sizeof *worst);
     worst[PACKED_ERROR] = -1; /* a rank with nothing to compare */
     for (int64_t n = 0; n < count; n++) {
-        const double value = attn_load(dtype, got, (size_t)n), error = distance(value, want[n]);
-        const int64_t row = n / width, head = row / rows->rows;
+        const double value = attn_load(got->dtype, got->data, (size_t)n), error = distance(value, want[n]);
+        const int64_t row = n / got->width, head = row / rows->rows;
 
         if (error <= worst[PACKED_ERROR])
             continue;
         worst[PACKED_ERROR] = error;
-        worst[PACKED_B] = (double)(head / heads);
-        worst[PACKED_H] = (double)(attn_dist_output_head_begin(dist) + head % heads);
+        worst[PACKED_B] = (double)(head / got->head_count);
+        worst[PACKED_H] = (double)(got->head_begin + head % got->head_count);
         worst[PACKED_I] = (double)attn_segments_global(rows, row % rows->rows);
-        worst[PACKED_D] = (double)(n % width);
+        worst[PACKED_D] = (double)(n % got->width);
         worst[PACKED_GOT] = value;
         worst[PACKED_WANT] = want[n];
     }
@@ -76,13 +92,12 @@ attn_status compare_array(attn_dist *dist, const tensors *arrays, attn_input *in
                           difference *out, attn_error *error)
 {
     const MPI_Comm comm = attn_dist_comm(dist);
-    const attn_problem *problem = &attn_dist_plan(dist)->problem;
     const attn_segments *rows = attn_dist_part(dist)->q_rows;
-    const attn_block block = {attn_dist_output_head_begin(dist), attn_dist_output_heads(dist), rows};
-    const bool is_o = array == ATTN_INPUT_EXPECTED_O;
-    const int64_t width = is_o ? problem->shape.v_head_dim : 1;
+    const output got = output_of(dist, arrays, array);
+    const attn_block block = {got.head_begin, got.head_count, rows};
+    const int64_t batch = attn_dist_plan(dist)->problem.shape.batch;
     double own[PACKED_COUNT];
-    double *want = tensor_allocate(problem->shape.batch * block.head_count * rows->rows * width, ATTN_FLOAT64);
+    double *want = tensor_allocate(batch * got.head_count * rows->rows * got.width, ATTN_FLOAT64);
     attn_status status =
         want != NULL ? ATTN_OK
                      : attn_error_set(error, ATTN_MEMORY, "no memory for this rank's %s", attn_input_array_path(array));
@@ -91,8 +106,7 @@ attn_status compare_array(attn_dist *dist, const tensors *arrays, attn_input *in
     if (status == ATTN_OK)
         status = attn_comm_agree(comm, attn_input_read(input, array, &block, ATTN_FLOAT64, want, error), error);
     if (status == ATTN_OK) {
-        compare_own(dist, is_o ? problem->dtype : attn_dtype_accumulator(problem->dtype),
-                    is_o ? arrays->o : arrays->lse, want, width, own);
+        compare_own(dist, &got, want, own);
         status = find_worst(dist, own, out, error);
     }
     free(want);
@@ -127,17 +141,19 @@ static attn_status copy_array(MPI_Comm comm, attn_input *from, attn_input *to, a
     return status;
 }
 
-/* Collective. Writes this rank's own heads of o or lse, which after the combine may be a part of what it has. */
-static attn_status write_output(attn_dist *dist, attn_input *to, attn_input_array array, attn_dtype dtype,
-                                const void *data, int64_t width, attn_error *error)
+/* Collective. Writes this rank's own heads of o or lse. */
+static attn_status write_output(attn_dist *dist, attn_input *to, attn_input_array array, const tensors *arrays,
+                                attn_error *error)
 {
     const MPI_Comm comm = attn_dist_comm(dist);
     const attn_part *part = attn_dist_part(dist);
-    const int64_t batch = attn_dist_plan(dist)->problem.shape.batch, heads = attn_dist_output_heads(dist);
+    const output from = output_of(dist, arrays, array);
     const attn_block block = {part->head_begin, part->head_count, part->q_rows};
-    const size_t head_bytes = (size_t)(part->q_rows->rows * width) * attn_dtype_size(dtype);
-    const size_t first = (size_t)(part->head_begin - attn_dist_output_head_begin(dist));
-    char *own = tensor_allocate(batch * part->head_count * part->q_rows->rows * width, dtype);
+    const int64_t batch = attn_dist_plan(dist)->problem.shape.batch;
+    const int64_t head = part->q_rows->rows * from.width; /* elements */
+    const size_t head_bytes = (size_t)head * attn_dtype_size(from.dtype);
+    const int64_t first = part->head_begin - from.head_begin;
+    char *own = tensor_allocate(batch * part->head_count * head, from.dtype);
     attn_status status =
         own != NULL ? ATTN_OK
                     : attn_error_set(error, ATTN_MEMORY, "no memory for this rank's %s", attn_input_array_path(array));
@@ -146,9 +162,9 @@ static attn_status write_output(attn_dist *dist, attn_input *to, attn_input_arra
     if (status == ATTN_OK) {
         for (int64_t b = 0; part->head_count > 0 && b < batch; b++)
             memcpy(own + (size_t)(b * part->head_count) * head_bytes,
-                   (const char *)data + ((size_t)(b * heads) + first) * head_bytes,
+                   (const char *)from.data + (size_t)(b * from.head_count + first) * head_bytes,
                    (size_t)part->head_count * head_bytes);
-        status = attn_comm_agree(comm, attn_input_write(to, array, &block, dtype, own, error), error);
+        status = attn_comm_agree(comm, attn_input_write(to, array, &block, from.dtype, own, error), error);
     }
     free(own);
     return status;
@@ -159,14 +175,13 @@ attn_status write_computed(attn_dist *dist, const tensors *arrays, attn_input *i
 {
     static const attn_input_array copied[] = {ATTN_INPUT_Q, ATTN_INPUT_K, ATTN_INPUT_V, ATTN_INPUT_DO};
     const attn_problem *problem = &attn_dist_plan(dist)->problem;
-    const attn_dtype sums = attn_dtype_accumulator(problem->dtype);
     attn_dtype stored[ATTN_INPUT_ARRAY_COUNT] = {ATTN_FLOAT64};
     bool present[ATTN_INPUT_ARRAY_COUNT] = {[ATTN_INPUT_EXPECTED_O] = true, [ATTN_INPUT_EXPECTED_LSE] = true};
     attn_input *to = NULL;
     attn_status status;
 
     stored[ATTN_INPUT_EXPECTED_O] = problem->dtype;
-    stored[ATTN_INPUT_EXPECTED_LSE] = sums;
+    stored[ATTN_INPUT_EXPECTED_LSE] = attn_dtype_accumulator(problem->dtype);
     for (size_t n = 0; n < sizeof copied / sizeof copied[0]; n++) {
         present[copied[n]] = attn_input_has(input, copied[n]);
         if (present[copied[n]])
@@ -179,10 +194,9 @@ attn_status write_computed(attn_dist *dist, const tensors *arrays, attn_input *i
         if (present[copied[n]])
             status = copy_array(attn_dist_comm(dist), input, to, copied[n], error);
     if (status == ATTN_OK)
-        status =
-            write_output(dist, to, ATTN_INPUT_EXPECTED_O, problem->dtype, arrays->o, problem->shape.v_head_dim, error);
+        status = write_output(dist, to, ATTN_INPUT_EXPECTED_O, arrays, error);
     if (status == ATTN_OK)
-        status = write_output(dist, to, ATTN_INPUT_EXPECTED_LSE, sums, arrays->lse, 1, error);
+        status = write_output(dist, to, ATTN_INPUT_EXPECTED_LSE, arrays, error);
     if (status == ATTN_OK)
         return attn_input_close(to, error);
     if (status != ATTN_MPI)

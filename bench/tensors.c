@@ -27,7 +27,7 @@ attn_status tensors_create(const attn_dist *dist, tensors *out, attn_error *erro
     out->k = tensor_allocate(kv * shape->head_dim, dtype);
     out->v = tensor_allocate(kv * shape->v_head_dim, dtype);
     out->o = tensor_allocate(o * shape->v_head_dim, dtype);
-    out->lse = tensor_allocate(o, attn_dtype_accumulator(dtype));
+    out->lse = tensor_allocate(q, attn_dtype_accumulator(dtype));
     if (out->q == NULL || out->k == NULL || out->v == NULL || out->o == NULL || out->lse == NULL)
         return attn_error_set(error, ATTN_MEMORY, "no memory for q, k, v, o and lse of rank %d", part->rank);
     return ATTN_OK;

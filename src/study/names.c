@@ -1,6 +1,7 @@
 #include "study/names.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const char shared[] = "ranks|threads|grid_seq|grid_head|exchange|layout|combine";
 static const char sharing[] = "=exchange|layout|combine";
@@ -66,6 +67,9 @@ attn_status attn_series_write_name(const attn_description *problem, const attn_s
     if (attn_description_varies(problem)) {
         fputs(", ", stream);
         attn_description_case(problem, first, stream);
+        if (strncmp(attn_attributes_text(first->factors, "scaling", ""), "weak", 4) == 0)
+            fprintf(stream, " at %lld rank%s", (long long)series->points[0].ranks,
+                    series->points[0].ranks > 1 ? "s" : "");
     }
     attn_description_destroy(ways);
     return ATTN_OK;

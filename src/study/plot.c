@@ -13,7 +13,8 @@
 static const char *const colours[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"};
 /* gnuplot's point types, filled; the hollow one of each stands before it. */
 static const int markers[] = {7, 5, 9, 13, 11, 15};
-static const char hollow_note[] = "hollow: more threads than cores, not a scaling result";
+static const char note[] = "bars: interval of the median, by order statistics";
+static const char hollow_note[] = "; hollow: more threads than cores, not a scaling result";
 
 enum { COLOURS = sizeof colours / sizeof colours[0], MARKERS = sizeof markers / sizeof markers[0], TITLE_WIDTH = 104 };
 
@@ -29,6 +30,12 @@ typedef struct scaling_drawing {
     double efficiency_hi;    /* % */
     bool oversubscribed;
 } scaling_drawing;
+
+/* Solid as long as colours last; the dashes of the ideal line are never used. */
+static int dash_of(size_t series)
+{
+    return series < COLOURS ? 1 : 3 + (int)(series / COLOURS) % 3;
+}
 
 static bool drawable(const attn_point *point)
 {
@@ -171,16 +178,15 @@ static void write_series(const scaling_drawing *d, int value, FILE *script)
 {
     for (size_t s = 0; s < d->count; s++) {
         const char *colour = colours[s % COLOURS];
-        const int marker = markers[s % MARKERS], dash = 1 + (int)(s / MARKERS);
+        const int marker = markers[s % MARKERS], dash = dash_of(s);
 
         fprintf(script, ", $s%zu using 1:%d with lines lw 2 dt %d lc rgb '%s'", s, value, dash, colour);
         fprintf(script, ", $s%zu using 1:%d:%d:%d with yerrorbars pt -1 lw 2 lc rgb '%s'", s, value,
                 value == 2 ? 3 : value + 1, value == 2 ? 4 : value + 2, colour);
-        fprintf(script, ", $s%zu using 1:($9 == 0 ? $%d : NaN) with points pt %d ps 1.5 lc rgb '%s'", s, value, marker,
+        fprintf(script, ", $s%zu using 1:($9 == 0 ? $%d : NaN) with points pt %d lc rgb '%s'", s, value, marker,
                 colour);
-        fprintf(script, ", $s%zu using 1:($9 != 0 ? $%d : NaN) with points pt %d ps 1.5 lc rgb 'white'", s, value,
-                marker);
-        fprintf(script, ", $s%zu using 1:($9 != 0 ? $%d : NaN) with points pt %d ps 1.5 lw 2 lc rgb '%s'", s, value,
+        fprintf(script, ", $s%zu using 1:($9 != 0 ? $%d : NaN) with points pt %d lc rgb 'white'", s, value, marker);
+        fprintf(script, ", $s%zu using 1:($9 != 0 ? $%d : NaN) with points pt %d lw 2 lc rgb '%s'", s, value,
                 marker - 1, colour);
     }
     fputc('\n', script);
@@ -197,7 +203,7 @@ static void write_time_panel(const scaling_drawing *d, FILE *script)
     const double lo = d->time_lo / 1.4, hi = d->time_hi * 1.4;
     bool first = true;
 
-    fputs("set logscale xy\nset ylabel 'time per pass, ms'\nset title 'Time (median of the slowest rank)'\n", script);
+    fputs("set logscale xy\nset ylabel 'time, ms'\nset title 'Time (median of the slowest rank)'\n", script);
     fprintf(script, "set yrange [%.9g:%.9g]\n", lo, hi);
     write_log_ticks("y", lo, hi, script);
     fputs("plot ", script);
@@ -235,16 +241,12 @@ static void write_legend(const scaling_drawing *d, int columns, FILE *script)
             "set key center center horizontal Left reverse samplen 3 spacing 1.3 maxcols %d\nplot ",
             columns);
     for (size_t s = 0; s < d->count; s++) {
-        fprintf(script, "NaN with linespoints lw 2 ps 1.5 pt %d dt %d lc rgb '%s' title ", markers[s % MARKERS],
-                1 + (int)(s / MARKERS), colours[s % COLOURS]);
+        fprintf(script, "NaN with linespoints lw 2 pt %d dt %d lc rgb '%s' title ", markers[s % MARKERS], dash_of(s),
+                colours[s % COLOURS]);
         write_quoted(d->names[s], strlen(d->names[s]), script);
         fputs(", ", script);
     }
     fputs("NaN with lines dt 2 lw 1.5 lc rgb '#808080' title 'ideal, from the baseline'", script);
-    if (d->oversubscribed) {
-        fprintf(script, ", NaN with points pt 6 ps 1.5 lw 2 lc rgb '#808080' title ");
-        write_quoted(hollow_note, strlen(hollow_note), script);
-    }
     fputc('\n', script);
 }
 
@@ -273,7 +275,7 @@ static int write_title(const char *title, FILE *script)
 
 static void write_script(const scaling_drawing *d, const char *terminal, FILE *script)
 {
-    size_t longest = d->oversubscribed ? sizeof hollow_note : 24, entries = d->count + 1 + d->oversubscribed;
+    size_t longest = 24, entries = d->count + 1;
     int columns, rows, lines;
     double bottom, top;
 
@@ -281,33 +283,37 @@ static void write_script(const scaling_drawing *d, const char *terminal, FILE *s
         longest = strlen(d->names[s]) > longest ? strlen(d->names[s]) : longest;
     columns = longest > 60 ? 1 : longest > 36 ? 2 : longest > 24 ? 3 : 4;
     rows = (int)((entries + (size_t)columns - 1) / (size_t)columns);
-    bottom = 0.13 + 0.033 * rows;
+    bottom = 0.155 + 0.033 * rows;
     fprintf(script, "set terminal %s\nset encoding utf8\nset datafile missing 'NaN'\n", terminal);
     write_data(d, script);
-    fputs("set multiplot\nset key off\nset border 3 lw 1.2\nset grid lc rgb '#D8D8D8' lw 1 dt 1\nset xlabel 'ranks'\n",
-          script);
+    fputs(
+        "set multiplot\nset key off\nset border 3 lw 1.2\nset grid lt 1 lw 0.6 lc rgb '#C8C8C8'\nset xlabel 'ranks'\n",
+        script);
     lines = write_title(d->title, script);
-    top = 0.93 - 0.03 * lines;
+    top = 0.91 - 0.03 * lines;
     fprintf(script, "set tmargin at screen %.3f\nset bmargin at screen %.3f\n", top, bottom);
-    fputs("set lmargin at screen 0.075\nset rmargin at screen 0.49\n", script);
+    fputs("set lmargin at screen 0.075\nset rmargin at screen 0.485\n", script);
     write_rank_ticks(d, script);
     write_time_panel(d, script);
-    fputs("unset label\nset lmargin at screen 0.565\nset rmargin at screen 0.98\n", script);
+    fputs("unset label\nset lmargin at screen 0.57\nset rmargin at screen 0.98\n", script);
     write_efficiency_panel(d, script);
     fprintf(script,
             "set lmargin at screen 0.02\nset rmargin at screen 0.98\nset tmargin at screen %.3f\n"
-            "set bmargin at screen 0.01\n",
+            "set bmargin at screen 0.045\n",
             bottom - 0.1);
+    fprintf(script, "set label '%s%s' at screen 0.5, screen 0.02 center textcolor rgb '#404040'\n", note,
+            d->oversubscribed ? hollow_note : "");
     write_legend(d, columns, script);
     fputs("unset multiplot\n", script);
 }
 
+/* The terminals measure fonts and markers differently. */
 static const char *terminal_for(const char *path)
 {
     static const char *const kinds[][2] = {
-        {".png", "pngcairo noenhanced size 1200,800 font 'Sans,13' background '#FFFFFF'"},
-        {".svg", "svg noenhanced size 1200,800 font 'Sans,16' background '#FFFFFF'"},
-        {".pdf", "pdfcairo noenhanced size 12in,8in font 'Sans,13'"},
+        {".png", "pngcairo noenhanced size 1200,800 font 'Sans,13' background '#FFFFFF'\nset pointsize 1.5"},
+        {".svg", "svg noenhanced size 1200,800 font 'Sans,17' background '#FFFFFF'\nset pointsize 0.9"},
+        {".pdf", "pdfcairo noenhanced size 12in,8in font 'Sans,13' fontscale 0.72\nset pointsize 1.1"},
     };
     const size_t length = strlen(path);
 

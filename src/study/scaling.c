@@ -9,14 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char columns[] = "ranks|grid|threads|<case|launches|reps|median ms|<interval|speed-up|<interval|"
-                              "efficiency %|<interval|<remark";
+static const char place_columns[] = "ranks|grid|threads";
+static const char time_columns[] =
+    "launches|reps|median ms|<[lo, hi] ms|speed-up|<[lo, hi]|efficiency %|<[lo, hi] %|<remark";
 
 /* What one printed table needs: the series it is of, and what to say of each point. */
 typedef struct scaling_sheet {
     attn_table *table;
     attn_table_format format;
     const attn_description *problem, *sharing;
+    bool words;    /* the points differ in more than their place, which a column says */
     size_t number; /* of the series, from 1, a column of the CSV; 0 for cases that are no series */
 } scaling_sheet;
 
@@ -94,7 +96,6 @@ static attn_status add_point(const scaling_sheet *sheet, const attn_series *seri
     attn_table *table = sheet->table;
     const bool csv = sheet->format == ATTN_TABLE_CSV;
     const bool compared = point != series->baseline; /* the baseline against itself has no interval */
-    attn_status status;
 
     if (csv)
         attn_table_cell(table, "%zu", sheet->number);
@@ -102,9 +103,12 @@ static attn_status add_point(const scaling_sheet *sheet, const attn_series *seri
     attn_table_cell(table, "%lldx%lld", (long long)attn_attributes_integer(point->result->factors, "grid_seq", 1),
                     (long long)attn_attributes_integer(point->result->factors, "grid_head", 1));
     attn_table_cell(table, "%lld", (long long)point->threads);
-    status = add_words(sheet, point, error);
-    if (status != ATTN_OK)
-        return status;
+    if (sheet->words) {
+        const attn_status status = add_words(sheet, point, error);
+
+        if (status != ATTN_OK)
+            return status;
+    }
     attn_table_cell(table, "%zu", point->launches);
     attn_table_cell(table, "%lld", (long long)point->reps);
     add_number(table, 1e3 * point->time, 4);
@@ -160,12 +164,13 @@ static void print_heading(const scaling_sheet *sheet, const attn_series *series,
         print_baseline(series, stream);
 }
 
-static attn_status create_table(attn_table_format format, attn_table **out, attn_error *error)
+static attn_status create_table(scaling_sheet *sheet, attn_error *error)
 {
-    char names[sizeof columns + sizeof "series|"];
+    char names[sizeof "series||<case||" + sizeof place_columns + sizeof time_columns];
 
-    snprintf(names, sizeof names, "%s%s", format == ATTN_TABLE_CSV ? "series|" : "", columns);
-    return attn_table_create(names, out, error);
+    snprintf(names, sizeof names, "%s%s|%s%s", sheet->format == ATTN_TABLE_CSV ? "series|" : "", place_columns,
+             sheet->words ? "<case|" : "", time_columns);
+    return attn_table_create(names, &sheet->table, error);
 }
 
 /* Adds one series to the sheet's table, or, outside CSV, prints it as a table of its own. */
@@ -177,10 +182,12 @@ static attn_status put_series(scaling_sheet *sheet, const attn_series *series, F
 
     if (status == ATTN_OK)
         status = attn_series_describe_sharing(series, &ways, error);
-    if (status == ATTN_OK && !csv)
-        status = create_table(sheet->format, &sheet->table, error);
     sheet->problem = problem;
     sheet->sharing = ways;
+    if (status == ATTN_OK && !csv) {
+        sheet->words = attn_description_varies(problem) || attn_description_varies(ways);
+        status = create_table(sheet, error);
+    }
     for (size_t p = 0; status == ATTN_OK && p < series->count; p++)
         status = add_point(sheet, series, &series->points[p], error);
     if (status == ATTN_OK && !csv) {
@@ -223,7 +230,7 @@ static attn_status put_lone(scaling_sheet *sheet, const attn_scaling *scaling, F
             attn_point *point = &lone.points[lone.count++];
 
             *point = scaling->series[s].points[0];
-            point->speedup = point->efficiency = NAN;
+            point->speedup = point->speedup_lo = point->efficiency = point->efficiency_lo = NAN;
         }
     sheet->number = 0;
     if (lone.count > 0)
@@ -264,7 +271,7 @@ attn_status attn_study_print_scaling(const attn_results *results, attn_table_for
                                      attn_error *error)
 {
     attn_scaling *scaling;
-    scaling_sheet sheet = {.format = format};
+    scaling_sheet sheet = {.format = format, .words = true};
     attn_status status = attn_scaling_find(results, &scaling, error);
 
     if (status != ATTN_OK)
@@ -272,7 +279,7 @@ attn_status attn_study_print_scaling(const attn_results *results, attn_table_for
     if (scaling->count == 0 && format != ATTN_TABLE_CSV)
         fputs("no cases\n", stream);
     if (format == ATTN_TABLE_CSV)
-        status = create_table(format, &sheet.table, error);
+        status = create_table(&sheet, error);
     if (status == ATTN_OK && (scaling->count > 0 || format == ATTN_TABLE_CSV))
         status = put_all(&sheet, scaling, stream, error);
     attn_table_destroy(sheet.table);

@@ -162,30 +162,38 @@ static const char *cell(const attn_table *table, size_t row, size_t column)
     return text != NULL ? text : "";
 }
 
-static void print_padded(const char *text, size_t want, bool left, bool last, FILE *stream)
+/* Prints a cell behind *pending spaces; those behind the last text of a line are never printed. */
+static void print_padded(const char *text, size_t want, bool left, size_t *pending, FILE *stream)
 {
-    const int padding = (int)(want - width(text));
+    const size_t padding = want - width(text);
 
     if (!left)
-        fprintf(stream, "%*s", padding, "");
-    fputs(text, stream);
-    if (left && !last)
-        fprintf(stream, "%*s", padding, "");
-    fputs(last ? "\n" : "  ", stream);
+        *pending += padding;
+    if (*text != '\0') {
+        fprintf(stream, "%*s%s", (int)*pending, "", text);
+        *pending = 0;
+    }
+    *pending += 2 + (left ? padding : 0);
 }
 
 static void print_text(const attn_table *table, const size_t *widths, size_t rows, FILE *stream)
 {
+    size_t pending = 0;
+
     for (size_t c = 0; c < table->columns; c++)
-        print_padded(table->names[c], widths[c], table->left[c], c + 1 == table->columns, stream);
+        print_padded(table->names[c], widths[c], table->left[c], &pending, stream);
+    fputc('\n', stream);
     for (size_t c = 0; c < table->columns; c++) {
         for (size_t i = 0; i < widths[c]; i++)
             fputc('-', stream);
         fputs(c + 1 == table->columns ? "\n" : "  ", stream);
     }
-    for (size_t r = 0; r < rows; r++)
+    for (size_t r = 0; r < rows; r++) {
+        pending = 0;
         for (size_t c = 0; c < table->columns; c++)
-            print_padded(cell(table, r, c), widths[c], table->left[c], c + 1 == table->columns, stream);
+            print_padded(cell(table, r, c), widths[c], table->left[c], &pending, stream);
+        fputc('\n', stream);
+    }
 }
 
 static void print_escaped(const char *text, FILE *stream)

@@ -35,7 +35,7 @@ static void test_strong(void)
              "series 1: forward, float32, B 1, Hq 8, Hkv 2, S 1024, D 64, causal, kernel portable-avx512, seed 0, "
              "strong scaling; allgather, zigzag\n");
     TEST_HAS(text, "baseline 1 rank x 1 thread: 500.0 ms [476.6, 523.4]\n");
-    TEST_HAS(text, "    1   1x1        1               1     9      500.0  [476.6, 523.4]      1.00  -");
+    TEST_HAS(text, "    1   1x1        1         1     9      500.0  [476.6, 523.4]      1.00  -");
     TEST_HAS(text, "     2.00  [1.82, 2.20]           100  [91.0, 110]");
     TEST_HAS(text, "     3.20  [2.91, 3.51]          80.0  [72.8, 87.9]");
     free(text);

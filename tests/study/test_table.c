@@ -49,7 +49,7 @@ static void test_text(void)
           "name        value  remark\n"
           "----------  -----  -----------\n"
           "ring        12345  says \"a, b\"\n"
-          "all|gather         \n");
+          "all|gather\n");
     attn_table_destroy(table);
 }
 

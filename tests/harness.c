@@ -11,8 +11,12 @@ attn_error attn_test_error = ATTN_ERROR_INIT;
 
 static int skipped;
 
+/* A broken kernel fails in millions of elements; the first of them tell enough. */
+enum { RECORDED_FAILURES = 20 };
+
 void attn_test_close(double got, double want, double tolerance, const char *text, const char *file, unsigned line)
 {
+    static int recorded;
     bool close;
     char condition[512];
 
@@ -22,8 +26,13 @@ void attn_test_close(double got, double want, double tolerance, const char *text
         close = got == want;
     else
         close = fabs(got - want) <= tolerance * (1 + fabs(want));
-    snprintf(condition, sizeof condition, "%s: got %.9g, want %.9g, tolerance %.3g", text, got, want, tolerance);
-    CU_assertImplementation(close, line, condition, file, "", CU_FALSE);
+    if (close) {
+        CU_assertImplementation(CU_TRUE, line, text, file, "", CU_FALSE);
+    } else if (recorded < RECORDED_FAILURES) {
+        recorded++;
+        snprintf(condition, sizeof condition, "%s: got %.9g, want %.9g, tolerance %.3g", text, got, want, tolerance);
+        CU_assertImplementation(CU_FALSE, line, condition, file, "", CU_FALSE);
+    }
 }
 
 void attn_test_ok(attn_status status, const attn_error *error, const char *text, const char *file, unsigned line)

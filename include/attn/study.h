@@ -29,7 +29,7 @@ ATTN_API attn_status attn_table_print(const attn_table *table, attn_table_format
 ATTN_API attn_status attn_study_print_cases(const attn_results *results, attn_table_format format, FILE *stream,
                                             attn_error *error);
 
-/* One line for a case just finished, in the columns of the table of `run`. */
+/* One self-contained line for a case just finished: what it was, its median with interval, its verdict. */
 ATTN_API void attn_study_print_case_line(const attn_result *result, FILE *stream);
 
 /* Scaling table: cases that differ in ranks (and what follows from it: grid, threads) alone form a series; time,

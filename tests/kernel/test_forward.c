@@ -162,6 +162,9 @@ static void test_scores(void)
         check_all_kernels(&p);
         p.score.softcap = 50;
         check_all_kernels(&p);
+        p.score.softcap = 5000; /* tanh of small numbers, times much */
+        check_all_kernels(&p);
+        p.score.softcap = 50;
         p.score.alibi_slopes = slopes;
         check_all_kernels(&p);
         p.score.softcap = 0;

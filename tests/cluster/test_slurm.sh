@@ -22,7 +22,6 @@ work=$(mktemp -d /tmp/attn-job-XXXXXX)
 export ATTN_SLURM_DIR=$work/slurm ATTN_SLURM_NODES=2 ATTN_SLURM_CPUS=4 ATTN_SLURM_PORT=$((17300 + $$ % 500 * 10))
 chmod 755 "$work"
 log=
-# shellcheck disable=SC2317 # called by the trap
 clean() {
     "$here/slurm-down.sh"
     rm -rf "$work"

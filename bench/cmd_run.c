@@ -25,10 +25,10 @@ static const option_key keys[] = {
 
 static const option_set set = {
     .usage = "attnbench run [OPTION...]",
-    .about = "Times the forward pass of attention. Options that take lists make a sweep: every combination is a case.\n"
-             "Each case repeats until the confidence interval of its median is narrow enough, is validated against a\n"
-             "float64 computation, and is recorded at once; a point that cannot run is a row with its reason. Raw\n"
-             "times of every repetition, rank and phase go to --output (default: attnbench-DATE-LAUNCH.h5).\n",
+    .about = "Times the forward pass of attention. Options that take lists make a sweep: every combination is a case. "
+             "Each case repeats until the confidence interval of its median is narrow enough, is validated against a "
+             "float64 computation, and is recorded at once; a point that cannot run is a row with its reason. Raw "
+             "times of every repetition, rank and phase go to --output (default: attnbench-DATE-LAUNCH.h5).",
     .examples = "  attnbench run --seq 1k --causal\n"
                 "  mpirun -n 4 attnbench run --seq 1k:16k:x2 --ranks 1,2,4 --causal --output scaling.h5\n"
                 "  mpirun -n 4 attnbench run --input real.h5 --exchange all --layout all --json -\n",
@@ -290,11 +290,11 @@ static attn_status run_cases(run *all, attn_error *error)
     return status;
 }
 
-/* Rank 0: prints and exports from the file, as anybody else would read it. */
-static attn_status show(const run *all, const char *path, attn_error *error)
+/* Rank 0: prints and exports from the files, as anybody else would read them. */
+static attn_status show(const run *all, const char *const *paths, size_t count, attn_error *error)
 {
     attn_results *results;
-    attn_status status = attn_results_read(&path, 1, &results, error);
+    attn_status status = attn_results_read(paths, count, &results, error);
 
     if (status != ATTN_OK)
         return status;
@@ -312,7 +312,8 @@ static attn_status finish(run *all, attn_status status, attn_error *error)
     const bool join = status == ATTN_OK && !all->interrupted;
     attn_error closing = ATTN_ERROR_INIT;
     attn_status closed = attn_result_writer_close(all->writer, join, &closing);
-    char path[PATH_MAX + 8];
+    char parts[PATH_MAX + 8];
+    const char *const paths[] = {parts, all->output};
 
     all->writer = NULL;
     if (status != ATTN_OK)
@@ -320,10 +321,10 @@ static attn_status finish(run *all, attn_status status, attn_error *error)
     if (closed != ATTN_OK)
         return attn_error_set(error, closed, "%s", closing.message);
     if (join)
-        return show(all, all->output, error);
-    snprintf(path, sizeof path, "%s.parts", all->output);
-    if (all->finished > 0)
-        show(all, path, NULL);
+        return show(all, paths + 1, 1, error);
+    snprintf(parts, sizeof parts, "%s.parts", all->output);
+    if (all->finished > 0) /* the file is there too when it was being resumed */
+        show(all, paths, access(all->output, R_OK) == 0 ? 2 : 1, NULL);
     return attn_error_set(error, ATTN_INTERRUPTED,
                           "interrupted by %s; finished cases are kept in %.200s.parts, --resume continues",
                           interrupt_name() != NULL ? interrupt_name() : "a signal", all->output);
@@ -334,6 +335,7 @@ static attn_status perform(run *all, bool *wrong, attn_error *error)
     const bench *launch = all->launch;
     attn_status status = read_settings(all, error);
 
+    interrupt_watch();
     if (status == ATTN_OK && all->context.input != NULL)
         status = attn_input_open(launch->comm, all->context.input, &all->input, error);
     if (status == ATTN_OK)
@@ -344,7 +346,6 @@ static attn_status perform(run *all, bool *wrong, attn_error *error)
         status = open_output(all, error);
     if (status == ATTN_OK) {
         warn(all);
-        interrupt_watch();
         status = run_cases(all, error);
     }
     if (launch->rank == 0 && all->writer != NULL)

@@ -16,9 +16,9 @@ static const option_key keys[] = {
 
 static const option_set set = {
     .usage = "attnbench verify [OPTION...] FILE...",
-    .about = "Computes the attention of input files and compares it with the arrays in their group expected/, or with\n"
-             "a float64 computation where there is none. An array passes where |got - want| <= tol (1 + |want|).\n"
-             "What this version cannot compute is listed as not checked.\n",
+    .about = "Computes the attention of input files and compares it with the arrays in their group expected/, or with "
+             "a float64 computation where there is none. An array passes where |got - want| <= tol (1 + |want|). What "
+             "this version cannot compute is listed as not checked.",
     .examples = "  attnbench verify input.h5\n"
                 "  mpirun -n 4 attnbench verify --pass forward --layout all --grid 4x1,2x2,1x4 tests/data/golden/*.h5\n"
                 "  mpirun -n 4 attnbench verify --dtype float64 --write computed/ input.h5\n",

@@ -38,6 +38,7 @@ static bool read_law(char *item, document_law *law)
     int64_t median;
 
     memset(law, 0, sizeof *law);
+    snprintf(law->text, sizeof law->text, "%s", item);
     if (parse_integer("", item, NUMBER_COUNT, &law->count, NULL) == ATTN_OK) {
         law->kind = law->count > 0 ? DOCUMENTS_COUNT : DOCUMENTS_OFF;
         return true;

@@ -18,6 +18,7 @@ typedef struct document_law {
     int64_t count;
     int64_t lo, hi;
     double median, sigma;
+    char text[64]; /* as given: "uniform:3:9" */
 } document_law;
 
 typedef struct document_laws {

@@ -34,12 +34,15 @@ static void put_problem(filling *to, const attn_problem *problem)
 attn_status bench_case_factors(const bench_case *one, const sweep *lists, const char *input, attn_attributes *factors)
 {
     const int64_t *at = one->point.at;
+    const document_law *law = &lists->documents.laws[at[AXIS_DOCUMENTS]];
     const attn_plan *plan = &one->plan;
     const bool planned = plan->ranks > 0;
     const attn_grid grid = planned ? plan->grid : lists->grids[at[AXIS_GRID]];
     filling to = {factors, ATTN_OK};
 
     put_problem(&to, &one->problem);
+    if (*input == '\0' && law->kind != DOCUMENTS_OFF && law->kind != DOCUMENTS_COUNT)
+        put_text(&to, "document_lengths", law->text); /* as many documents may have other lengths */
     put_text(&to, "input", input);
     put_text(&to, "pass", "forward");
     put_text(&to, "kernel", planned ? attn_kernel_name(plan->kernel) : asked(&names_kernel, at[AXIS_KERNEL]));

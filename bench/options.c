@@ -225,19 +225,19 @@ attn_status options_check_pass(const options *given, attn_error *error)
 #define HELP_WIDTH 98
 #define HELP_COLUMN 24
 
-/* Prints words from column HELP_COLUMN on, broken at HELP_WIDTH. */
-static void print_wrapped(const char *text)
+/* Prints words from a column on, broken at HELP_WIDTH. */
+static void print_wrapped(const char *text, int left)
 {
-    int column = HELP_COLUMN;
+    int column = left;
 
     while (*text != '\0') {
         const int length = (int)strcspn(text, " ");
 
-        if (column > HELP_COLUMN && column + 1 + length > HELP_WIDTH) {
-            printf("\n%*s", HELP_COLUMN, "");
-            column = HELP_COLUMN;
+        if (column > left && column + 1 + length > HELP_WIDTH) {
+            printf("\n%*s", left, "");
+            column = left;
         }
-        if (column > HELP_COLUMN)
+        if (column > left)
             column += printf(" ");
         column += printf("%.*s", length, text);
         text += length;
@@ -260,7 +260,7 @@ static void print_option(const option_spec *spec)
         snprintf(right, sizeof right, "%s (default: %.*s)", spec->help, (int)strlen(fallback) - 2, fallback + 1);
     else
         snprintf(right, sizeof right, "%s (default: %s)", spec->help, fallback);
-    print_wrapped(right);
+    print_wrapped(right, HELP_COLUMN);
 }
 
 static bool takes(const option_set *set, option_key key)
@@ -276,7 +276,8 @@ void options_help(const option_set *set)
     bool lists = false;
     int group = -1;
 
-    printf("usage: %s\n\n%s", set->usage, set->about);
+    printf("usage: %s\n\n", set->usage);
+    print_wrapped(set->about, 0);
     for (int key = 0; key < OPTION_COUNT; key++) { /* the list stands in the order of its groups */
         const option_spec *spec = &specs[key];
 
@@ -288,8 +289,12 @@ void options_help(const option_set *set)
         print_option(spec);
         lists = lists || (spec->value != NULL && strcmp(spec->value, "LIST") == 0);
     }
-    if (lists)
-        printf("\nIntegers are plain digits with an optional suffix k (1024) or M (1024^2). A LIST is values 1,2,4 or\n"
-               "ranges a:b:xF (times F) and a:b:+N (plus N); an option that is given twice counts as given last.\n");
+    if (lists) {
+        printf("\n");
+        print_wrapped(
+            "Integers are plain digits with an optional suffix k (1024) or M (1024^2). A LIST is values 1,2,4 "
+            "or ranges a:b:xF (times F) and a:b:+N (plus N). Of an option given twice the last counts.",
+            0);
+    }
     printf("\nExamples\n%s", set->examples);
 }

@@ -49,7 +49,7 @@ static attn_case_status judge(const bench_case *one, const measured *made, char 
         return ATTN_CASE_SKIPPED;
     }
     if (made->samples.reps == 0) {
-        snprintf(reason, size, "interrupted before the first repetition");
+        snprintf(reason, size, "before the first repetition");
         return ATTN_CASE_INTERRUPTED;
     }
     if (!made->check.valid) {
@@ -59,7 +59,7 @@ static attn_case_status judge(const bench_case *one, const measured *made, char 
         return ATTN_CASE_INVALID;
     }
     if (strcmp(made->samples.stop_reason, "interrupted") == 0) {
-        snprintf(reason, size, "interrupted after %lld repetitions", (long long)made->samples.reps);
+        snprintf(reason, size, "after %lld repetitions", (long long)made->samples.reps);
         return ATTN_CASE_INTERRUPTED;
     }
     return ATTN_CASE_VALID;

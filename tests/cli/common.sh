@@ -1,0 +1,72 @@
+# Read by every test of the driver: a folder to work in that vanishes at the end, and counted checks.
+#   ATTNBENCH       the program
+#   ATTN_TEST_DATA  the folder tests/data
+#   MPIRUN          starts several ranks
+# shellcheck shell=bash
+set -u
+: "${ATTNBENCH:?}" "${ATTN_TEST_DATA:?}"
+MPIRUN=${MPIRUN:-mpirun}
+export OMP_NUM_THREADS=1
+
+scratch=$(mktemp -d) || exit 1
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch" || exit 1
+mkdir work && cd work || exit 1
+
+out=$scratch/out err=$scratch/err
+checks=0 failures=0 code=0
+
+# bench RANKS ARGUMENT...: runs attnbench, one rank without mpirun; its output in $out and $err, its status in $code.
+bench() {
+    local ranks=$1
+    shift
+    if [ "$ranks" -eq 1 ]; then
+        timeout -k 5 "${LIMIT:-120}" "$ATTNBENCH" "$@" >"$out" 2>"$err"
+    else
+        timeout -k 5 "${LIMIT:-120}" "$MPIRUN" -n "$ranks" "$ATTNBENCH" "$@" >"$out" 2>"$err"
+    fi
+    code=$?
+}
+
+# check WHAT COMMAND...: counts a check, which fails when the command does.
+check() {
+    local what=$1
+    shift
+    checks=$((checks + 1))
+    "$@" && return
+    failures=$((failures + 1))
+    printf 'FAILED: %s (%s)\n  status %s\n' "$what" "$*" "$code"
+    sed 's/^/  stdout: /' "$out" | tail -n 40
+    sed 's/^/  stderr: /' "$err" | tail -n 20
+}
+
+# expect RANKS CODE ARGUMENT...: runs attnbench and checks its status.
+expect() {
+    local ranks=$1 wanted=$2
+    shift 2
+    bench "$ranks" "$@"
+    check "attnbench $* at $ranks ranks exits $wanted" test "$code" -eq "$wanted"
+}
+
+lines() { wc -l <"$1"; }
+is_empty() { ! test -s "$1"; }
+holds() { grep -qF -e "$2" "$1"; }
+lacks() { ! grep -qF -e "$2" "$1"; }
+narrow() { ! grep -qE '.{101}' "$1"; }
+folder_empty() { test -z "$(ls -A .)"; }
+
+json_good() {
+    if command -v python3 >/dev/null; then
+        python3 -m json.tool "$1" >/dev/null
+    else
+        head -c 1 "$1" | grep -q '{' && tail -c 2 "$1" | grep -q '}'
+    fi
+}
+launches_of() { h5dump -A "$1" | grep -A 8 'ATTRIBUTE "launch_id"' | grep '(0)' | sort -u; }
+cases_in() { h5dump -n "$1" | grep -cE '^ *group +/cases/[0-9a-f]{16}$'; }
+
+finish() {
+    printf '%s checks, %s failed\n' "$checks" "$failures"
+    [ "$failures" -eq 0 ] && [ "$checks" -gt 0 ]
+    exit
+}

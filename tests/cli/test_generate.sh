@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Generated files hold the same data at any number of ranks, keep the settings, and compute right.
+# shellcheck source=tests/cli/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+settings=(--batch 2 --heads 6 --kv-heads 3 --seq 37 --head-dim 5 --v-head-dim 7 --causal --alibi --sinks --softcap 20
+    --window-left 20 --documents uniform:3:9 --seed 5)
+
+# Raw bytes of a data set.
+raw() { h5dump -d "$2" -b FILE -o "$3" "$1" >/dev/null; }
+
+for dtype in float64 float32 float16 bfloat16; do
+    for ranks in 1 3 4; do
+        expect $ranks 0 generate "${settings[@]}" --dtype $dtype --output $dtype.$ranks.h5
+        check "nothing is printed" is_empty "$out"
+        check "no message" is_empty "$err"
+        for array in q k v alibi_slopes sinks cu_seqlens; do
+            raw $dtype.$ranks.h5 $array $array.$ranks
+            check "$array is there" test -s $array.$ranks
+            check "$array at $ranks ranks as at 1" cmp $array.1 $array.$ranks
+        done
+    done
+    expect 3 0 verify $dtype.4.h5
+    check "all rows were checked" holds "$out" 'all rows against float64'
+done
+
+# More ranks than rows; another seed gives other data; an input file may be replaced.
+expect 4 0 generate --seq 2 --heads 1 --head-dim 3 --output tiny.h5
+expect 1 0 verify tiny.h5
+raw float32.1.h5 q q.first
+expect 1 0 generate "${settings[@]}" --seed 6 --output float32.1.h5
+raw float32.1.h5 q q.second
+check "another seed, other data" test "$(cmp q.first q.second >/dev/null && echo same)" != same
+expect 3 0 generate --seq 24 --documents 5 --heads 2 --head-dim 4 --output count.h5
+h5dump -d cu_seqlens count.h5 >"$out"
+check "five documents" holds "$out" '(0): 0, 4, 9, 14, 19, 24'
+expect 2 0 generate --seq 64 --documents lognormal:8:0.5 --heads 2 --head-dim 4 --output lognormal.h5
+expect 2 0 verify lognormal.h5
+check "no temporary file is left" test -z "$(find . -name '*.tmp*')"
+finish

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# A tiny sweep from its table to its files: result file, JSON, CSV, resuming, skipped points, real input, report.
+# shellcheck source=tests/cli/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+short=(--heads 4 --head-dim 16 --max-time 0.05 --max-reps 20)
+# Two lengths at three numbers of ranks.
+sweep=(run "${short[@]}" --seq '32,48' --ranks '1,2,4' --causal --kv-heads 2)
+expect 4 0 "${sweep[@]}" --output a.h5 --json a.json --csv a.csv
+check "six rows are valid" test "$(grep -c ' VALID' "$out")" -eq 6
+check "it says so" holds "$out" 'VALID: 6 of 6 cases'
+check "no progress where stderr is no terminal" lacks "$err" '/6]'
+check "stderr holds warnings alone" test "$(grep -vc '^attnbench: warning: ' "$err")" -eq 0
+check "JSON is JSON" json_good a.json
+check "JSON has iterations and aggregates" grep -q '"aggregate"' a.json
+check "CSV has a row a case" test "$(lines a.csv)" -eq 7
+check "HDF5 has six cases" test "$(cases_in a.h5)" -eq 6
+check "no parts are left" test ! -e a.h5.parts
+check "three files" test "$(find . -type f -name 'a.*' ! -name '*.lock' | wc -l)" -eq 3
+h5dump -g /environment a.h5 >"$scratch/environment"
+for word in command_line hosts bindings order_seed compile_flags; do
+    check "the launch has $word" holds "$scratch/environment" "\"$word\""
+done
+
+# The same file again: refused, or resumed with nothing to do, or resumed with what is new.
+expect 4 2 "${sweep[@]}" --output a.h5
+check "one line" test "$(lines "$err")" -eq 1
+check "it says how to go on" holds "$err" '--resume'
+check "nothing is printed" is_empty "$out"
+cp a.h5 before.h5
+expect 4 0 "${sweep[@]}" --output a.h5 --resume
+check "all are there" holds "$out" 'VALID: 6 of 6 cases'
+check "nothing was run again" test "$(launches_of a.h5)" = "$(launches_of before.h5)"
+expect 4 0 "${sweep[@]}" --seq 32,48,64 --output a.h5 --resume
+check "three more" test "$(cases_in a.h5)" -eq 9
+check "in another launch" test "$(launches_of a.h5 | wc -l)" -eq 2
+
+# Nothing to resume starts fresh; the default name; JSON and CSV on stdout.
+expect 2 0 run "${short[@]}" --seq 32 --output fresh.h5 --resume
+check "a file" test "$(cases_in fresh.h5)" -eq 1
+mkdir default && cd default || exit 1
+expect 2 0 run "${short[@]}" --seq 32 --quiet --json -
+check "stdout is JSON alone" json_good "$out"
+check "the table is on stderr" holds "$err" 'VALID: 1 of 1 cases'
+check "the default name" test "$(find . -name 'attnbench-[0-9]*T[0-9]*-[0-9a-f]*.h5' | wc -l)" -eq 1
+cd .. || exit 1
+
+# Every exchange, layout, combine and kernel; the same case twice is run once.
+expect 3 0 run "${short[@]}" --seq 33 --heads 3 --exchange all --layout all --combine all --output all.h5
+check "12 cases" holds "$out" 'VALID: 12 of 12 cases'
+expect 1 0 run "${short[@]}" --seq 40 --kernel all --dtype all --window-left -1,7 --output kernels.h5
+check "all are valid" test "$(grep -c ' VALID' "$out")" -ge 16
+expect 2 0 run "${short[@]}" --seq 32,32 --kernel auto,auto --output twice.h5
+check "once" holds "$out" 'VALID: 1 of 1 cases'
+
+# A point that cannot run is a row with its reason, and fails nothing.
+expect 3 0 run "${short[@]}" --seq 32 --grid 3x1,2x2 --output skipped.h5
+check "the reason" grep -q 'skipped.*grid 2x2 has 4 ranks and 3 run' "$out"
+check "the other one is valid" holds "$out" 'VALID: 1 of 2 cases'
+expect 3 0 run "${short[@]}" --seq 32 --grid 3x1,2x2 --output skipped.h5 --resume
+
+# Masks and scores; documents; weak scaling; more ranks than rows and heads.
+expect 4 0 run "${short[@]}" --seq 61 --kv-seq 67 --causal --alibi --sinks --softcap 0,15 --scale 0.3 \
+    --window-left 9 --v-head-dim 7 --dtype float64,bfloat16 --output masks.h5
+check "four valid cases" holds "$out" 'VALID: 4 of 4 cases'
+expect 4 0 run "${short[@]}" --seq 64 --documents 0,5,fixed:9,uniform:3:9,lognormal:8:1 --output documents.h5
+check "five valid cases" holds "$out" 'VALID: 5 of 5 cases'
+for scaling in weak-seq weak-batch weak-work; do
+    expect 4 0 run "${short[@]}" --seq 32 --ranks 1,4 --scaling $scaling --output $scaling.h5 --csv $scaling.csv
+    check "$scaling: two valid cases" holds "$out" 'VALID: 2 of 2 cases'
+done
+# Columns: batch is the 4th of each row, seq the 7th.
+check "weak-seq grows seq" test "$(cut -d, -f4,7 weak-seq.csv | sort | tr '\n' ' ')" = '1,128 1,32 batch,seq '
+check "weak-batch grows batch" test "$(cut -d, -f4,7 weak-batch.csv | sort | tr '\n' ' ')" = '1,32 4,32 batch,seq '
+check "weak-work grows seq by the root" test "$(cut -d, -f4,7 weak-work.csv | sort | tr '\n' ' ')" = '1,32 1,64 batch,seq '
+expect 4 0 run "${short[@]}" --seq 3 --heads 2 --grid 4x1,2x2,1x4 --layout all --output few.h5
+check "nine valid cases" holds "$out" 'VALID: 9 of 9 cases'
+
+# An input file.
+expect 4 0 run --input "$ATTN_TEST_DATA/golden/packed_documents.h5" --ranks 1,3 --max-time 0.05 --dtype float32,float64 \
+    --output input.h5 --csv input.csv
+check "four valid cases" holds "$out" 'VALID: 4 of 4 cases'
+check "its name is recorded" holds input.csv ',packed_documents.h5,'
+
+# Report.
+expect 1 0 report a.h5
+check "the baseline is stated" holds "$out" 'baseline'
+check "efficiency" holds "$out" 'efficiency'
+expect 3 0 report --cases a.h5 masks.h5
+check "rows of both files" test "$(grep -c ' VALID' "$out")" -eq 13
+expect 1 0 report --format markdown a.h5
+check "markdown" grep -q '^| ' "$out"
+expect 1 0 report --cases --csv - a.h5
+check "CSV alone on stdout" test "$(lines "$out")" -eq 10
+check "the table on stderr" holds "$err" 'VALID: 9 of 9 cases'
+if command -v gnuplot >/dev/null; then
+    expect 1 0 report --plot a.svg a.h5
+    check "a picture" grep -q '<svg' a.svg
+fi
+finish

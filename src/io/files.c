@@ -149,6 +149,29 @@ attn_status attn_file_check_target(const char *path, attn_error *error)
     return status;
 }
 
+attn_status attn_file_write(const char *path, const void *bytes, size_t count, attn_error *error)
+{
+    const int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    const char *const from = bytes;
+    attn_status status = ATTN_OK;
+
+    if (descriptor < 0)
+        return attn_error_set(error, ATTN_FILE, "%s: cannot be created: %s", path, strerror(errno));
+    for (size_t done = 0; done < count && status == ATTN_OK;) {
+        const ssize_t written = write(descriptor, from + done, count - done);
+
+        if (written > 0)
+            done += (size_t)written;
+        else if (written == 0 || errno != EINTR)
+            status = attn_error_set(error, ATTN_FILE, "%s: cannot be written: %s", path, strerror(errno));
+    }
+    if (close(descriptor) != 0 && status == ATTN_OK)
+        status = attn_error_set(error, ATTN_FILE, "%s: cannot be closed: %s", path, strerror(errno));
+    if (status != ATTN_OK)
+        unlink(path);
+    return status;
+}
+
 static attn_status sync_path(const char *path, int flags, attn_error *error)
 {
     const int descriptor = open(path, flags | O_CLOEXEC);

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* A growing list of texts. */
 typedef struct attn_names {
@@ -43,6 +44,13 @@ attn_status attn_folder_list(const char *folder, const char *ending, attn_names 
 /* Whether `path` can become a file: nothing is there, or a regular file, and the folder exists and can be written.
  * ATTN_FILE with the reason otherwise. */
 attn_status attn_file_check_target(const char *path, attn_error *error);
+
+/* Writes a file, replacing what was there. ATTN_FILE with the reason; nothing is left of the file then. */
+attn_status attn_file_write(const char *path, const void *bytes, size_t count, attn_error *error);
+
+/* Gives an open file a length, with its space on disk where the file system can do that; false with errno when there is
+ * none. */
+bool attn_file_reserve(int descriptor, int64_t length);
 
 /* Makes `from` durable and gives it the name `to`, durably. ATTN_FILE; `from` is left as it is then. */
 attn_status attn_file_publish(const char *from, const char *to, attn_error *error);

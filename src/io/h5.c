@@ -1,5 +1,7 @@
 #include "io/h5.h"
 
+#include "io/files.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -8,6 +10,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define MEMORY_STEP ((size_t)1 << 20) /* by which a file in memory grows */
 
 attn_h5_quiet attn_h5_quiet_begin(void)
 {
@@ -104,6 +108,37 @@ attn_status attn_h5_flush_close(hid_t file, const char *path, attn_error *error)
         status = attn_h5_error(error, ATTN_FILE, "%s: cannot be written", path);
     if (H5Fclose(file) < 0 && status == ATTN_OK)
         status = attn_h5_error(error, ATTN_FILE, "%s: cannot be closed", path);
+    return status;
+}
+
+attn_status attn_h5_create(const char *path, hid_t *out, attn_error *error)
+{
+    const hid_t access = attn_h5_file_access(), properties = H5Pcreate(H5P_FILE_CREATE);
+
+    H5Pset_fapl_core(access, MEMORY_STEP, false);
+    H5Pset_attr_creation_order(properties, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
+    *out = H5Fcreate(path, H5F_ACC_TRUNC, properties, access);
+    attn_h5_close(properties);
+    attn_h5_close(access);
+    return *out >= 0 ? ATTN_OK : attn_h5_error(error, ATTN_FILE, "%s: cannot be created", path);
+}
+
+attn_status attn_h5_save(hid_t file, const char *path, attn_error *error)
+{
+    attn_status status = ATTN_OK;
+    void *image = NULL;
+    ssize_t size = -1;
+
+    if (H5Fflush(file, H5F_SCOPE_GLOBAL) < 0 || (size = H5Fget_file_image(file, NULL, 0)) < 0)
+        status = attn_h5_error(error, ATTN_FILE, "%s: cannot be written", path);
+    else if ((image = malloc((size_t)size)) == NULL)
+        status = attn_error_set(error, ATTN_MEMORY, "%s: no memory for its %zd bytes", path, size);
+    else if (H5Fget_file_image(file, image, (size_t)size) != size)
+        status = attn_h5_error(error, ATTN_FILE, "%s: cannot be written", path);
+    attn_h5_close(file);
+    if (status == ATTN_OK)
+        status = attn_file_write(path, image, (size_t)size, error);
+    free(image);
     return status;
 }
 

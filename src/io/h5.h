@@ -33,6 +33,11 @@ attn_status attn_h5_open(const char *path, hid_t *out, attn_error *error);
 /* Writes everything to the operating system and closes. ATTN_FILE. */
 attn_status attn_h5_flush_close(hid_t file, const char *path, attn_error *error);
 
+/* A new file in memory, and writing it out; by one process. HDF5 itself does not survive a disk that is full: it ends
+ * the process, or never ends it, when it is closed. Saving closes the file in any case. ATTN_FILE with the reason. */
+attn_status attn_h5_create(const char *path, hid_t *out, attn_error *error);
+attn_status attn_h5_save(hid_t file, const char *path, attn_error *error);
+
 /* Whether `path` (groups separated by '/') is there with all groups above it. */
 bool attn_h5_has_object(hid_t file, const char *path);
 bool attn_h5_has_attribute(hid_t object, const char *name);

@@ -1,7 +1,11 @@
-/* Making an input file with its settings and room for its arrays, by one process: HDF5's parallel interface is needed
- * only for the elements, and one process has one verdict. */
+/* Making an input file with its settings and the descriptions of its arrays, by one process: HDF5's parallel interface
+ * is needed only for the elements, and one process has one verdict. The arrays get their place in the file when all
+ * ranks open it. */
+#include "io/files.h"
 #include "io/h5.h"
 #include "io/input_file.h"
+
+#include "core/checked.h"
 
 #include <attn/version.h>
 
@@ -9,15 +13,18 @@
 #include <fcntl.h>
 #include <hdf5_hl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-/* Properties of a dataset that others fill: its place is taken now, and nothing is written to it before. */
-static hid_t room_properties(void)
+#define SLACK_BYTES ((int64_t)1 << 16) /* for HDF5's own needs between the arrays */
+
+/* Properties of a dataset that others fill: it has no place yet, and nothing is written to it before. */
+static hid_t array_properties(void)
 {
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
 
     H5Pset_layout(properties, H5D_CONTIGUOUS);
-    H5Pset_alloc_time(properties, H5D_ALLOC_TIME_EARLY);
+    H5Pset_alloc_time(properties, H5D_ALLOC_TIME_LATE);
     H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);
     return properties;
 }
@@ -38,7 +45,7 @@ static bool make_array(hid_t file, const attn_input_header *header, attn_input_a
     int64_t extents[4];
     hsize_t sizes[4];
     const int rank = attn_input_extents(&header->problem.shape, array, extents);
-    const hid_t links = H5Pcreate(H5P_LINK_CREATE), properties = room_properties();
+    const hid_t links = H5Pcreate(H5P_LINK_CREATE), properties = array_properties();
     const hid_t type = attn_h5_type(header->stored[array]);
     hid_t space, dataset;
     bool made;
@@ -91,33 +98,61 @@ static bool make_attributes(hid_t file, const attn_problem *p)
     return made;
 }
 
+/* The length that the file will have, and a little more. */
+static bool final_length(const attn_input_header *header, off_t now, int64_t *length)
+{
+    *length = SLACK_BYTES + (int64_t)now;
+    for (int a = 0; a < ATTN_INPUT_ARRAY_COUNT; a++) {
+        int64_t extents[4], elements, bytes;
+        const int rank = attn_input_extents(&header->problem.shape, (attn_input_array)a, extents);
+
+        if (header->present[a] &&
+            (!attn_int64_product(extents, rank, &elements) ||
+             !attn_int64_multiply(elements, (int64_t)attn_dtype_size(header->stored[a]), &bytes) ||
+             !attn_int64_add(*length, bytes, length)))
+            return false;
+    }
+    return true;
+}
+
+/* Takes the space of the whole file now. When it runs out in the middle of a collective write, MPI-IO may leave ranks
+ * waiting for ever, and HDF5 does not survive a file that cannot get its length. */
+static attn_status reserve(const char *path, const attn_input_header *header, attn_error *error)
+{
+    const int descriptor = open(path, O_RDWR | O_CLOEXEC);
+    attn_status status = ATTN_OK;
+    int64_t length = 0;
+    struct stat info;
+
+    if (descriptor < 0 || fstat(descriptor, &info) != 0 || !final_length(header, info.st_size, &length) ||
+        !attn_file_reserve(descriptor, length))
+        status = attn_error_set(error, ATTN_FILE, "%s: cannot get the %lld bytes that it needs: %s", path,
+                                (long long)length, strerror(errno));
+    if (descriptor >= 0)
+        close(descriptor);
+    return status;
+}
+
 attn_status attn_input_lay_out(const char *path, const attn_input_header *header, attn_error *error)
 {
-    const int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    hid_t access, file;
+    hid_t file;
     bool made;
-    attn_status status = ATTN_OK;
+    attn_status status = attn_h5_create(path, &file, error);
 
-    /* HDF5 hides why a file cannot be made. */
-    if (descriptor < 0)
-        return attn_error_set(error, ATTN_FILE, "%s: cannot be created: %s", path, strerror(errno));
-    close(descriptor);
-    access = attn_h5_file_access();
-    file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access);
-    attn_h5_close(access);
-    made = file >= 0 && make_attributes(file, &header->problem);
+    if (status != ATTN_OK)
+        return status;
+    made = make_attributes(file, &header->problem);
     for (int a = 0; a < ATTN_INPUT_ARRAY_COUNT && made; a++)
         if (header->present[a])
             made = make_array(file, header, (attn_input_array)a);
     for (int s = 0; s < ATTN_SETTING_COUNT && made; s++)
         if (header->settings[s].count > 0)
             made = make_setting(file, (attn_setting)s, &header->settings[s]);
-    if (!made)
-        status = attn_h5_error(error, ATTN_FILE, "%s: cannot be created", path);
-    if (file >= 0) {
-        const attn_status closed = attn_h5_flush_close(file, path, status == ATTN_OK ? error : NULL);
-
-        status = status == ATTN_OK ? closed : status;
+    if (made) {
+        status = attn_h5_save(file, path, error);
+        return status == ATTN_OK ? reserve(path, header, error) : status;
     }
+    status = attn_h5_error(error, ATTN_FILE, "%s: cannot be created", path);
+    attn_h5_close(file);
     return status;
 }

@@ -40,6 +40,7 @@ struct attn_input {
     attn_input_header header;
     hid_t file;
     hid_t datasets[ATTN_INPUT_ARRAY_COUNT]; /* invalid where absent */
+    bool incomplete;                        /* something could not be written */
     /* Most bytes that one rank moves in one transfer: straight from or to the caller, and through a converting copy. */
     size_t direct_bytes, bounce_bytes;
 };
@@ -75,7 +76,7 @@ void attn_input_header_release(attn_input_header *header);
  *   header  out, released by the caller in any case */
 attn_status attn_input_scan(const char *path, attn_input_header *header, attn_error *error);
 
-/* input_create.c: makes the file with settings and arrays of undefined content. By one process. ATTN_FILE. */
+/* input_create.c: makes the file with its settings and arrays without content. By one process. ATTN_FILE. */
 attn_status attn_input_lay_out(const char *path, const attn_input_header *header, attn_error *error);
 
 #endif

@@ -226,6 +226,7 @@ static attn_status move_box(const transfer *t, int64_t index, attn_error *error)
     void *in = &nothing;
     const void *out = &nothing;
     bool moved = memory >= 0;
+    attn_status status = ATTN_OK;
 
     if (any) {
         moved = moved && select_box(t->space, attn_input_rank(t->array), &t->block, &b);
@@ -244,13 +245,13 @@ static attn_status move_box(const transfer *t, int64_t index, attn_error *error)
     moved = (t->writing ? H5Dwrite(dataset, t->type, memory, t->space, t->property_list, out)
                         : H5Dread(dataset, t->type, memory, t->space, t->property_list, in)) >= 0 &&
             moved;
-    attn_h5_close(memory);
     if (!moved)
-        return attn_h5_error(error, ATTN_FILE, "%s: dataset %s cannot be %s", t->input->path,
-                             attn_input_array_path(t->array), t->writing ? "written" : "read");
-    if (any && !t->writing && t->bounce != NULL)
+        status = attn_h5_error(error, ATTN_FILE, "%s: dataset %s cannot be %s", t->input->path,
+                               attn_input_array_path(t->array), t->writing ? "written" : "read");
+    attn_h5_close(memory);
+    if (moved && any && !t->writing && t->bounce != NULL)
         attn_convert(t->dtype, t->to + offset, stored, t->bounce, count);
-    return ATTN_OK;
+    return status;
 }
 
 /* Collective. */
@@ -274,6 +275,7 @@ static attn_status move(transfer *t, attn_error *error)
         }
         status = attn_comm_agree(comm, status, error);
     }
+    t->input->incomplete = t->input->incomplete || (t->writing && status != ATTN_OK);
     end(t);
     attn_h5_quiet_end(saved);
     return status;

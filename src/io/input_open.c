@@ -193,6 +193,8 @@ attn_status attn_input_close(attn_input *input, attn_error *error)
         return ATTN_OK;
     saved = attn_h5_quiet_begin();
     status = close_file(input, error);
+    if (status == ATTN_OK && input->incomplete)
+        status = attn_error_set(error, ATTN_FILE, "%s: not kept, as some of it could not be written", input->path);
     if (input->temporary != NULL) {
         if (attn_comm_rank(input->comm) == 0) {
             if (status == ATTN_OK)

@@ -10,7 +10,7 @@
 
 /* result_store.c: writing. ATTN_FILE with the reason. */
 
-/* Makes a file with the root attributes and the groups cases and environment; closed with attn_h5_flush_close. */
+/* Makes a file in memory with the root attributes and the groups cases and environment; written with attn_h5_save. */
 attn_status attn_result_file_create(const char *path, hid_t *out, attn_error *error);
 /* Stores the provenance of a launch unless it is there. */
 attn_status attn_result_file_put_environment(hid_t file, const char *path, const char *launch_id,

@@ -126,7 +126,7 @@ static attn_status fill(const char *path, const attn_names *parts, const char *t
                         const attn_attributes *environment, attn_error *error)
 {
     hid_t to;
-    attn_status status = attn_result_file_create(temporary, &to, error), closed;
+    attn_status status = attn_result_file_create(temporary, &to, error);
 
     if (status != ATTN_OK)
         return status;
@@ -136,8 +136,10 @@ static attn_status fill(const char *path, const attn_names *parts, const char *t
         status = copy_file(parts->list[i], NULL, to, temporary, error);
     if (status == ATTN_OK)
         status = attn_result_file_put_environment(to, temporary, launch_id, environment, error);
-    closed = attn_h5_flush_close(to, temporary, status == ATTN_OK ? error : NULL);
-    return status == ATTN_OK ? closed : status;
+    if (status == ATTN_OK)
+        return attn_h5_save(to, temporary, error);
+    attn_h5_close(to);
+    return status;
 }
 
 attn_status attn_result_join(const char *path, const char *parts_folder, const char *launch_id,

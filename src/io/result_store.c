@@ -3,15 +3,12 @@
 
 #include <attn/version.h>
 
-#include <errno.h>
-#include <fcntl.h>
 #include <hdf5_hl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
-#include <unistd.h>
 
 #define PHASE_NAME_SIZE 32
 
@@ -55,29 +52,14 @@ static bool write_root(hid_t file)
 
 attn_status attn_result_file_create(const char *path, hid_t *out, attn_error *error)
 {
-    const int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    hid_t access, properties;
+    attn_status status = attn_h5_create(path, out, error);
 
-    *out = H5I_INVALID_HID;
-    /* HDF5 hides why a file cannot be made. */
-    if (descriptor < 0)
-        return attn_error_set(error, ATTN_FILE, "%s: cannot be created: %s", path, strerror(errno));
-    close(descriptor);
-    access = attn_h5_file_access();
-    properties = H5Pcreate(H5P_FILE_CREATE);
-    H5Pset_attr_creation_order(properties, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
-    *out = H5Fcreate(path, H5F_ACC_TRUNC, properties, access);
-    attn_h5_close(properties);
-    attn_h5_close(access);
-    if (*out < 0)
-        return attn_h5_error(error, ATTN_FILE, "%s: cannot be created", path);
-    if (!write_root(*out)) {
-        attn_h5_error(error, ATTN_FILE, "%s: cannot be written", path);
+    if (status == ATTN_OK && !write_root(*out)) {
+        status = attn_h5_error(error, ATTN_FILE, "%s: cannot be written", path);
         attn_h5_close(*out);
         *out = H5I_INVALID_HID;
-        return ATTN_FILE;
     }
-    return ATTN_OK;
+    return status;
 }
 
 static bool write_list(hid_t group, const attn_attributes *list)

@@ -85,6 +85,8 @@ static attn_status prepare(const char *path, const char *launch_id, const attn_a
         writer->launch_id = strdup(launch_id);
         status = attn_attributes_create(&writer->environment, error);
         if (status == ATTN_OK)
+            status = attn_attributes_set_text(writer->environment, "launch_id", launch_id);
+        if (status == ATTN_OK)
             status = attn_attributes_copy(environment, writer->environment, error);
     }
     if (writer == NULL || status != ATTN_OK || writer->path == NULL || writer->parts == NULL || writer->lock == NULL ||
@@ -202,15 +204,17 @@ static attn_status write_part(const attn_result_writer *writer, const char *path
                               attn_error *error)
 {
     hid_t file;
-    attn_status status = attn_result_file_create(path, &file, error), closed;
+    attn_status status = attn_result_file_create(path, &file, error);
 
     if (status != ATTN_OK)
         return status;
     status = attn_result_file_put_environment(file, path, writer->launch_id, writer->environment, error);
     if (status == ATTN_OK)
         status = attn_result_file_put_case(file, path, result, error);
-    closed = attn_h5_flush_close(file, path, status == ATTN_OK ? error : NULL);
-    return status == ATTN_OK ? closed : status;
+    if (status == ATTN_OK)
+        return attn_h5_save(file, path, error);
+    attn_h5_close(file);
+    return status;
 }
 
 static attn_status check_result(const attn_result *result, attn_error *error)

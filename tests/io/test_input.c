@@ -6,6 +6,8 @@
 #include <attn/input.h>
 
 #include <math.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 enum { B = 2, HQ = 6, HKV = 3, SQ = 37, SKV = 53, D = 5, DV = 3 };
 
@@ -351,6 +353,53 @@ static void test_publishing(void)
     folder_remove();
 }
 
+/* Files cannot grow past the limit, as on a full disk: told on all ranks, and nothing is left behind. */
+static void test_no_space(void)
+{
+    const attn_problem problem = plain_problem();
+    const bool present[ATTN_INPUT_ARRAY_COUNT] = {true, true, true};
+    const attn_dtype types[ATTN_INPUT_ARRAY_COUNT] = {ATTN_FLOAT32, ATTN_FLOAT32, ATTN_FLOAT32};
+    const rlim_t limits[] = {1000, 12000, RLIM_INFINITY}; /* the settings do not fit; the elements */
+    struct rlimit unlimited, limited;
+    attn_error error = ATTN_ERROR_INIT;
+    attn_input *input;
+    char path[PATH_SIZE];
+
+    folder_make();
+    folder_path("x.h5", path);
+    signal(SIGXFSZ, SIG_IGN);
+    CU_ASSERT_EQUAL(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
+    limited = unlimited;
+    /* Not the last one with more ranks: Open MPI does not return on all of them when writing fails on one. */
+    for (size_t i = 0; i < (test_ranks() == 1 ? 3 : 2); i++) {
+        attn_status status;
+
+        limited.rlim_cur = limits[i] < unlimited.rlim_cur ? limits[i] : unlimited.rlim_cur;
+        setrlimit(RLIMIT_FSIZE, &limited);
+        status = attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &error);
+        CU_ASSERT_EQUAL(status, i < 2 ? ATTN_FILE : ATTN_OK);
+        if (status == ATTN_OK) {
+            attn_segments *rows;
+            const attn_block block = make_block((partition){CONTIGUOUS, 1}, ATTN_INPUT_V, &rows);
+            float *const buffer = calloc((size_t)B * HKV * SKV * DV, sizeof *buffer);
+
+            limited.rlim_cur = 12000;
+            setrlimit(RLIMIT_FSIZE, &limited);
+            CU_ASSERT_EQUAL(attn_input_write(input, ATTN_INPUT_V, &block, ATTN_FLOAT32, buffer, &error), ATTN_FILE);
+            CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "dataset v cannot be written"));
+            setrlimit(RLIMIT_FSIZE, &unlimited);
+            CU_ASSERT_EQUAL(attn_input_close(input, &error), ATTN_FILE);
+            free(buffer);
+            attn_segments_destroy(rows);
+        }
+        setrlimit(RLIMIT_FSIZE, &unlimited);
+        MPI_Barrier(MPI_COMM_WORLD);
+        CU_ASSERT_EQUAL(folder_count(""), 0);
+        MPI_Barrier(MPI_COMM_WORLD);
+    }
+    folder_remove();
+}
+
 static void test_wrong_calls(void)
 {
     attn_problem problem = plain_problem();
@@ -401,6 +450,7 @@ static const attn_test tests[] = {
     {"shared heads and ranks with nothing", test_shared_and_empty_blocks},
     {"settings come back", test_settings},
     {"published whole or not at all", test_publishing},
+    {"no space", test_no_space},
     {"calls that cannot be served", test_wrong_calls},
 };
 

@@ -5,9 +5,10 @@
 
 #include <attn/result.h>
 
-#include <fcntl.h>
+#include <errno.h>
 #include <math.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -382,6 +383,38 @@ static void bad_targets(void)
     CU_ASSERT_EQUAL(folder_count(""), 0);
 }
 
+/* Files cannot grow past the limit, as on a full disk: finished cases stay, and nothing else. */
+static void no_space(void)
+{
+    char path[PATH_SIZE];
+    attn_result_writer *writer = open_writer(folder_path("r.h5", path), false, "one");
+    attn_result *const large = make_case(2, "one", ATTN_CASE_VALID, 2000);
+    struct rlimit unlimited, limited;
+    attn_error error = ATTN_ERROR_INIT;
+
+    put(writer, 1, "one", ATTN_CASE_VALID, 5);
+    signal(SIGXFSZ, SIG_IGN);
+    CU_ASSERT_EQUAL(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
+    limited = unlimited;
+    limited.rlim_cur = 200000; /* more than a small part has */
+    setrlimit(RLIMIT_FSIZE, &limited);
+    CU_ASSERT_EQUAL(attn_result_writer_put(writer, large, NULL, 0, &error), ATTN_FILE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error.message, strerror(EFBIG)));
+    CU_ASSERT_EQUAL(folder_count("r.h5.parts"), 1);
+    put(writer, 3, "one", ATTN_CASE_VALID, 5);
+    limited.rlim_cur = 100000; /* less than the joined file has */
+    setrlimit(RLIMIT_FSIZE, &limited);
+    CU_ASSERT_EQUAL(attn_result_writer_close(writer, true, &error), ATTN_FILE);
+    setrlimit(RLIMIT_FSIZE, &unlimited);
+    CU_ASSERT_EQUAL(folder_count(""), 1);
+    expect_cases(path, 2, 1);
+    writer = open_writer(path, true, "two");
+    CU_ASSERT(has(writer, 1) && !has(writer, 2) && has(writer, 3));
+    TEST_OK(attn_result_writer_close(writer, true, &attn_test_error));
+    expect_cases(path, 2, 2);
+    attn_result_destroy(large);
+}
+
 static void slowest(void)
 {
     attn_result *const result = make_case(0, "one", ATTN_CASE_VALID, 2);
@@ -419,7 +452,7 @@ static void environment(void)
     attn_attributes_destroy(list);
 }
 
-/* The test of that number in a folder of its own, on rank 0. */
+/* A test in a folder of its own, on rank 0. */
 static void on_rank_0(void (*test)(void))
 {
     folder_make();
@@ -456,6 +489,10 @@ static void test_bad_targets(void)
 {
     on_rank_0(bad_targets);
 }
+static void test_no_space(void)
+{
+    on_rank_0(no_space);
+}
 static void test_slowest(void)
 {
     on_rank_0(slowest);
@@ -473,6 +510,7 @@ static const attn_test tests[] = {
     {"files, folders and parts together", test_read_together},
     {"what cannot be read is named", test_unreadable},
     {"what cannot be written is named", test_bad_targets},
+    {"no space", test_no_space},
     {"slowest rank of each repetition", test_slowest},
     {"environment", test_environment},
 };

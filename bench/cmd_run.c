@@ -251,7 +251,7 @@ static attn_status keep(run *all, const attn_result *result, int64_t position, i
     all->invalid = all->invalid || result->status == ATTN_CASE_INVALID;
     if (result->status != ATTN_CASE_INTERRUPTED)
         all->finished++;
-    if (!option_given(all->given, OPTION_QUIET) && isatty(STDERR_FILENO)) {
+    if (!option_given(all->given, OPTION_QUIET) && message_on_terminal()) {
         fprintf(stderr, "[%lld/%lld] ", (long long)position, (long long)total);
         attn_study_print_case_line(result, stderr);
     }

@@ -2,6 +2,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 static void print_line(const char *kind, const char *text)
 {
@@ -31,4 +34,21 @@ void message_warning(const bench *launch, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     print_line("warning: ", text);
+}
+
+bool message_on_terminal(void)
+{
+    char link[64], target[64];
+    ssize_t length;
+
+    if (isatty(STDERR_FILENO))
+        return true;
+    if (getenv("OMPI_COMM_WORLD_RANK") == NULL) /* not started by mpirun: the parent's stderr is not ours */
+        return false;
+    snprintf(link, sizeof link, "/proc/%ld/fd/2", (long)getppid());
+    length = readlink(link, target, sizeof target - 1);
+    if (length <= 0)
+        return false;
+    target[length] = '\0';
+    return strncmp(target, "/dev/pts/", 9) == 0 || strncmp(target, "/dev/tty", 8) == 0;
 }

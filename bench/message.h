@@ -10,4 +10,7 @@ void message_error(const bench *launch, const char *text);
 /* A warning; only after arguments, inputs and output were checked. */
 void message_warning(const bench *launch, const char *format, ...) ATTN_PRINTF(2, 3);
 
+/* Whether what goes to stderr is read by a person. Under mpirun stderr is a pipe, and mpirun's own counts. */
+bool message_on_terminal(void);
+
 #endif

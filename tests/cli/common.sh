@@ -62,7 +62,7 @@ json_good() {
         head -c 1 "$1" | grep -q '{' && tail -c 2 "$1" | grep -q '}'
     fi
 }
-launches_of() { h5dump -A "$1" | grep -A 8 'ATTRIBUTE "launch_id"' | grep '(0)' | sort -u; }
+launches_of() { h5dump -A "$1" | grep -A 10 'ATTRIBUTE "launch_id"' | grep '(0)' | sort -u; }
 cases_in() { h5dump -n "$1" | grep -cE '^ *group +/cases/[0-9a-f]{16}$'; }
 
 finish() {

@@ -1,6 +1,7 @@
 /* Input files written and read in parallel: what one partition writes, any other reads. */
 #include "folder.h"
 
+#include "io/h5.h"
 #include "io/input_file.h"
 
 #include <attn/input.h>
@@ -443,6 +444,12 @@ static void test_wrong_calls(void)
     attn_segments_destroy(rows);
 }
 
+/* Files that stay open in a failing path would pile up over a long sweep. Runs last. */
+static void test_nothing_open(void)
+{
+    CU_ASSERT_EQUAL(H5Fget_obj_count(H5F_OBJ_ALL, H5F_OBJ_ALL), 0);
+}
+
 static const attn_test tests[] = {
     {"every stored type in every type of memory", test_types},
     {"one partition writes, another reads", test_partitions},
@@ -452,6 +459,7 @@ static const attn_test tests[] = {
     {"published whole or not at all", test_publishing},
     {"no space", test_no_space},
     {"calls that cannot be served", test_wrong_calls},
+    {"nothing stays open", test_nothing_open},
 };
 
 int main(int argc, char **argv)

@@ -36,6 +36,7 @@ void message_warning(const bench *launch, const char *format, ...)
     print_line("warning: ", text);
 }
 
+/* Under mpirun a rank's stderr is a pipe to the launcher; whether anybody watches is told by the launcher's own. */
 bool message_on_terminal(void)
 {
     char link[64], target[64];

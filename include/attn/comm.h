@@ -14,8 +14,10 @@ extern "C" {
 #endif
 
 /* Agrees on a failure: when any rank's local status is not ATTN_OK, every rank gets the status and message of the
- * lowest failing rank. Called at phase boundaries, never in a timed region. local  in, this rank's status error in/out,
- * may be NULL; the message of this rank when local is not ATTN_OK Returns the agreed status, or ATTN_MPI. */
+ * lowest failing rank. Called at phase boundaries, never in a timed region.
+ *   local  in, this rank's status
+ *   error  in/out, may be NULL; the message of this rank when local is not ATTN_OK
+ * Returns the agreed status, or ATTN_MPI. */
 ATTN_API attn_status attn_comm_agree(MPI_Comm comm, attn_status local, attn_error *error);
 
 /* Turns an MPI return code into ATTN_OK or ATTN_MPI with MPI's own text and the name of the call. Not collective. */

@@ -51,13 +51,13 @@ typedef struct attn_row {
     int64_t b, h, i;
 } attn_row;
 
-/* Outcome of a check against the float64 reference. */
+/* Outcome of a check against the float64 reference. An error is |got - want| / (1 + |want|), +inf when only one of the
+ * two is a number. */
 typedef struct attn_check {
-    int64_t rows; /* rows compared, each [Dv] of o and one lse */
-    double
-        max_error; /* largest |got - want| / (1 + |want|) over o and lse; +inf when a value is NaN on one side only */
-    double max_score; /* largest |s(i,j)| over the visible pairs of those rows */
-    double tolerance; /* epsilons * eps * max(1, max_score) */
+    int64_t rows;     /* rows compared, each [Dv] of o and one lse */
+    double max_error; /* largest error over o and lse */
+    double max_score; /* largest finite |s(i,j)| over the visible pairs of those rows */
+    double tolerance; /* attn_tolerance_forward(eps, max_score) */
     attn_row worst;   /* where max_error stands */
     bool valid;       /* max_error <= tolerance */
 } attn_check;
@@ -71,7 +71,9 @@ ATTN_API attn_status attn_dist_check(attn_dist *dist, const attn_dist_buffers *b
                                      int64_t count, double eps, attn_check *out, attn_error *error);
 
 /* Rows for a check: count rows spread by seed over all (b, h, i), the first and last row of the sequence among them;
- * all rows when there are at most count. rows   out, to be freed with free() made   out, how many */
+ * all rows when there are at most count.
+ *   rows  out, to be freed with free()
+ *   made  out, how many */
 ATTN_API attn_status attn_sample_rows(const attn_shape *shape, int64_t count, uint64_t seed, attn_row **rows,
                                       int64_t *made, attn_error *error);
 

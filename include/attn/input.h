@@ -54,9 +54,10 @@ ATTN_API attn_status attn_file_schema(MPI_Comm comm, const char *path, char *sch
 ATTN_API attn_status attn_input_open(MPI_Comm comm, const char *path, attn_input **out, attn_error *error);
 
 /* Collective. Creates an input file with all settings of the problem, to be filled with attn_input_write. The file
- * appears under its name when attn_input_close succeeds, whole, or not at all. An existing file is replaced. stored in,
- * [ATTN_INPUT_ARRAY_COUNT], the type in which each array is stored; used where present is true present in,
- * [ATTN_INPUT_ARRAY_COUNT]; q, k and v must be ATTN_FILE when the file cannot be created. */
+ * appears under its name when attn_input_close succeeds, whole, or not at all. An existing file is replaced.
+ *   stored   in, [ATTN_INPUT_ARRAY_COUNT], the type in which each array is stored; used where present is true
+ *   present  in, [ATTN_INPUT_ARRAY_COUNT]; q, k and v must be
+ * ATTN_FILE when the file cannot be created. */
 ATTN_API attn_status attn_input_create(MPI_Comm comm, const char *path, const attn_problem *problem,
                                        const attn_dtype stored[ATTN_INPUT_ARRAY_COUNT],
                                        const bool present[ATTN_INPUT_ARRAY_COUNT], attn_input **out, attn_error *error);
@@ -75,7 +76,9 @@ ATTN_API bool attn_input_has(const attn_input *input, attn_input_array array);
 ATTN_API attn_dtype attn_input_stored_dtype(const attn_input *input, attn_input_array array);
 
 /* Collective. Reads this rank's block into a dense array [B,head_count,rows,width] (lse: [B,head_count,rows]),
- * converted to dtype. buffer  out; NULL when the block is empty ATTN_FILE, ATTN_MEMORY. */
+ * converted to dtype.
+ *   buffer  out; NULL when the block is empty
+ * ATTN_FILE, ATTN_MEMORY. */
 ATTN_API attn_status attn_input_read(attn_input *input, attn_input_array array, const attn_block *block,
                                      attn_dtype dtype, void *buffer, attn_error *error);
 

@@ -29,7 +29,8 @@ ATTN_API const char *attn_layout_name(const attn_layout *layout);
 ATTN_API const char *attn_layout_summary(const attn_layout *layout);
 
 /* The rows of part `part` of `parts` of a sequence of `seq` rows. Over all parts they cover each row once, for any seq
- * and parts (a part may be empty). out  out, destroyed by the caller with attn_segments_destroy */
+ * and parts (a part may be empty).
+ *   out  out, destroyed by the caller with attn_segments_destroy */
 ATTN_API attn_status attn_layout_rows(const attn_layout *layout, int64_t seq, int parts, int part, attn_segments **out,
                                       attn_error *error);
 
@@ -56,8 +57,7 @@ ATTN_API void attn_part_destroy(attn_part *part);
 /* Visible pairs of the part's query rows with all keys, summed over batches and the part's heads: its compute work. */
 ATTN_API double attn_part_pairs(const attn_problem *problem, const attn_part *part);
 
-/* Compute imbalance of a grid and layout: max over ranks of attn_part_pairs divided by its mean (1 when there is none).
- */
+/* Compute imbalance of a grid and layout: max over ranks of attn_part_pairs divided by its mean (1 without work). */
 ATTN_API attn_status attn_partition_imbalance(const attn_problem *problem, attn_grid grid, const attn_layout *layout,
                                               double *out, attn_error *error);
 

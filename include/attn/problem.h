@@ -1,8 +1,10 @@
 /* One attention problem: shape, element type, mask and score.
  *
- *   s(i,j) = cap(scale * q_i . k_j) - slope_h * |i' - j|,   cap(x) = softcap * tanh(x / softcap), or x when softcap is
- * 0 p(i,j) = exp(s(i,j)) / (sum over visible j of exp(s(i,j)) + exp(sink_h)) o_i    = sum over visible j of p(i,j) v_j,
- * lse_i  = log of that denominator
+ *   s(i,j) = cap(scale * q_i . k_j) - slope_h * |i' - j|
+ *   cap(x) = softcap * tanh(x / softcap), or x when softcap is 0
+ *   p(i,j) = exp(s(i,j)) / (sum over visible j of exp(s(i,j)) + exp(sink_h))
+ *   o_i    = sum over visible j of p(i,j) v_j
+ *   lse_i  = log of that denominator
  *
  * Sources: scaled dot-product attention, Vaswani et al. 2017, eq. 1; ALiBi, Press et al. 2022, section 3; soft-capping,
  * Gemma 2 report 2024, section 2; sinks as a term of the denominator, gpt-oss model card 2025, section 2.

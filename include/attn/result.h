@@ -59,8 +59,8 @@ typedef struct attn_result_writer attn_result_writer;
  *   resume       continue from existing parts; starts fresh when there is nothing
  *   launch_id    in, unique to this launch
  *   environment  in, provenance of this launch, stored as environment/LAUNCH_ID
- * ATTN_ARGUMENT when the file or its parts exist and resume is false, or when another process holds the lock; ATTN_FILE
- * when it cannot be written. */
+ * ATTN_ARGUMENT when the file or its parts exist and resume is false, or when another process holds the lock;
+ * ATTN_INPUT when what is to be resumed cannot be read; ATTN_FILE when it cannot be written. */
 ATTN_API attn_status attn_result_writer_open(const char *path, bool resume, const char *launch_id,
                                              const attn_attributes *environment, attn_result_writer **out,
                                              attn_error *error);
@@ -85,7 +85,9 @@ typedef struct attn_results {
 } attn_results;
 
 /* Reads result files, folders of them, and *.h5.parts folders. A case that stands more than once (same id and launch)
- * is taken once. out  out, destroyed by the caller; NULL on failure ATTN_INPUT, naming the file. */
+ * is taken once.
+ *   out  out, destroyed by the caller; NULL on failure
+ * ATTN_INPUT, naming the file. */
 ATTN_API attn_status attn_results_read(const char *const *paths, size_t count, attn_results **out, attn_error *error);
 ATTN_API void attn_results_destroy(attn_results *results);
 

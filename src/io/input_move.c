@@ -11,7 +11,6 @@
 
 #include <attn/comm.h>
 
-#include <assert.h>
 #include <stdlib.h>
 
 /* How a dense array of four extents is cut: into single indices before `axis`, pieces along it, and wholes after it. */
@@ -99,7 +98,7 @@ static int64_t segment_of(const attn_segments *rows, int64_t local)
 }
 
 /* Selects a box in the file; equal segments at equal distances become one hyperslab. */
-static bool select_box(hid_t space, int rank, const attn_block *block, const box *b)
+static bool select_box(hid_t space, const attn_block *block, const box *b)
 {
     const attn_segments *const rows = block->rows;
     const int64_t end = b->begin[2] + b->count[2];
@@ -107,7 +106,6 @@ static bool select_box(hid_t space, int rank, const attn_block *block, const box
     hsize_t size[4] = {(hsize_t)b->count[0], (hsize_t)b->count[1], 0, (hsize_t)b->count[3]};
     H5S_seloper_t operation = H5S_SELECT_SET;
 
-    assert(rank == 4 || b->count[3] == 1);
     for (int64_t i = segment_of(rows, b->begin[2]); i < rows->count && rows->list[i].offset < end;) {
         const attn_segment first = clip(rows, i, b->begin[2], b->count[2]);
         hsize_t stride[4] = {1, 1, 1, 1}, count[4] = {1, 1, 1, 1};
@@ -229,7 +227,7 @@ static attn_status move_box(const transfer *t, int64_t index, attn_error *error)
     attn_status status = ATTN_OK;
 
     if (any) {
-        moved = moved && select_box(t->space, attn_input_rank(t->array), &t->block, &b);
+        moved = moved && select_box(t->space, &t->block, &b);
         if (t->writing && t->bounce != NULL)
             attn_convert(stored, t->bounce, t->dtype, t->from + offset, count);
         in = t->bounce != NULL || t->writing ? t->bounce : t->to + offset;

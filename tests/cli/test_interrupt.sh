@@ -24,6 +24,7 @@ stop() {
     pkill -"$1" -P $pid
     wait $pid
     code=$?
+    drop_notices
 }
 
 for ranks in 1 3; do

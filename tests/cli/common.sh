@@ -29,9 +29,11 @@ bench() {
     drop_notices
 }
 
-# Open MPI 5 tells of an exit status other than 0 in a framed notice, at times with an error of its own, and cannot be
-# told not to.
-drop_notices() { sed -i -e '/^-\{60,\}$/,/^-\{60,\}$/{/^attnbench/!d}' -e '/^\[[^]]*\] PMIX ERROR/d' "$err"; }
+# Open MPI 5 tells of an exit status other than 0 in a framed notice, at times with an error of PMIx or a warning of
+# libevent besides, and cannot be told not to.
+drop_notices() {
+    sed -i -e '/^-\{60,\}$/,/^-\{60,\}$/{/^attnbench/!d}' -e '/^\[[^]]*\] PMIX ERROR/d' -e '/^\[warn\] Epoll/d' "$err"
+}
 
 # check WHAT COMMAND...: counts a check, which fails when the command does.
 check() {

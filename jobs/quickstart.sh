@@ -52,8 +52,8 @@ if [ "$ranks" -gt "$cores" ]; then
     printf '\nThis machine offers %s core(s): with more ranks than that the ranks take turns, and their speed-ups mean nothing.\n' \
         "$cores"
 fi
-if command -v sbatch >/dev/null; then
-    printf '\nThis looks like a cluster. For numbers worth keeping: sbatch jobs/strong-scaling.sbatch (docs/slurm.md)\n'
+if command -v sbatch >/dev/null && timeout 5 sinfo >/dev/null 2>&1; then
+    printf '\nThis is a cluster. For numbers worth keeping: sbatch jobs/strong-scaling.sbatch (docs/slurm.md)\n'
 fi
 cat <<END
 

@@ -56,13 +56,13 @@ ATTN_API int attn_comm_size(MPI_Comm comm); /* not collective */
 
 /* Cores as the launcher left them. */
 typedef struct attn_cores {
-    int allowed;       /* physical cores in this process's binding */
-    int sharing;       /* ranks of comm on this node whose binding overlaps this one's, itself included */
-    int node_ranks;    /* ranks of comm on this node */
-    int nodes;         /* nodes of comm */
-    int available;     /* cores of all ranks of comm together */
-    int threads;       /* max(1, allowed / sharing): the default number of threads */
-    char binding[128]; /* the binding as a list of logical CPUs: "0-3" */
+    int allowed;        /* physical cores in this process's binding */
+    int sharing;        /* ranks of comm on this node whose binding overlaps this one's, itself included */
+    int node_ranks;     /* ranks of comm on this node */
+    int nodes;          /* nodes of comm */
+    int available;      /* cores of all ranks of comm together */
+    int threads;        /* max(1, allowed / sharing): the default number of threads */
+    char binding[4096]; /* the binding as a list of logical CPUs: "0-3" */
 } attn_cores;
 
 /* Reads the binding through hwloc and compares it over the node. */

@@ -51,30 +51,37 @@ typedef struct attn_row {
     int64_t b, h, i;
 } attn_row;
 
-/* Outcome of a check against the float64 reference. An error is |got - want| / (1 + |want|), +inf when only one of the
- * two is a number. */
+/* Outcome of a check against the float64 reference. */
 typedef struct attn_check {
-    int64_t rows;     /* rows compared, each [Dv] of o and one lse */
-    double max_error; /* largest error over o and lse */
-    double max_score; /* largest finite |s(i,j)| over the visible pairs of those rows */
-    double tolerance; /* attn_tolerance_forward(eps, max_score) */
-    attn_row worst;   /* where max_error stands */
-    bool valid;       /* max_error <= tolerance */
+    int64_t rows;      /* rows compared, each [Dv] of o and one lse */
+    int64_t nan_rows;  /* of these, rows whose exact result is NaN, as NaN or infinite inputs make them */
+    int ranks;         /* ranks of which at least one computed row was among them */
+    int working_ranks; /* ranks that compute rows at all */
+    double max_error;  /* largest attn_check_error over o and lse */
+    double max_score;  /* largest finite |s(i,j)| over the visible pairs of those rows */
+    double tolerance;  /* attn_tolerance_forward(eps, max_score) */
+    attn_row worst;    /* where max_error stands */
+    bool valid;        /* max_error <= tolerance */
 } attn_check;
 
+/* |got - want| / (1 + |want|); 0 for two NaN or equal infinities, +inf when only one of the two is a number. */
+ATTN_API double attn_check_error(double got, double want);
+
 /* Collective. Compares rows of o and lse with a float64 computation from the same q, k and v. The reference is computed
- * where the keys are and reduced with plain MPI_Allreduce, so it shares no code with the exchanges and kernels.
+ * where the keys are and reduced with plain MPI_Allreduce; of the code under test it shares that of the kernel
+ * `reference` alone.
  *   rows    in, [count], the same on every rank
  *   eps     in, spacing at 1 of the coarsest type in the comparison
  *   out     out, the same on every rank */
 ATTN_API attn_status attn_dist_check(attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *rows,
                                      int64_t count, double eps, attn_check *out, attn_error *error);
 
-/* Rows for a check: count rows spread by seed over all (b, h, i), the first and last row of the sequence among them;
- * all rows when there are at most count.
+/* Rows for a check of a plan: for every rank that computes rows one of these (of one of its heads), and seeded ones up to
+ * count rows, the last row of all among them. All rows when there are at most count.
  *   rows  out, to be freed with free()
- *   made  out, how many */
-ATTN_API attn_status attn_sample_rows(const attn_shape *shape, int64_t count, uint64_t seed, attn_row **rows,
+ *   made  out, how many
+ * ATTN_MEMORY. Not collective; the same on every rank. */
+ATTN_API attn_status attn_sample_rows(const attn_plan *plan, int64_t count, uint64_t seed, attn_row **rows,
                                       int64_t *made, attn_error *error);
 
 /* Accepted error of o and lse: 2 eps where the coarsest type has 16 bits (eps >= 2^-10), otherwise

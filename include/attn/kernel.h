@@ -72,7 +72,8 @@ typedef struct attn_forward attn_forward;
 
 /* Plans the work: tasks (batch, head, query block) in decreasing work, and scratch memory per thread.
  *   out  out, destroyed by the caller; NULL on failure
- * ATTN_UNSUPPORTED when the kernel is not available here for the problem's dtype; ATTN_MEMORY. */
+ * ATTN_UNSUPPORTED when the kernel is not available here for the problem's dtype, or OpenMP does not grant the threads
+ * (OMP_THREAD_LIMIT); ATTN_MEMORY. */
 ATTN_API attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_setup *setup, attn_forward **out,
                                          attn_error *error);
 ATTN_API void attn_forward_destroy(attn_forward *forward);

@@ -57,10 +57,6 @@ ATTN_API void attn_part_destroy(attn_part *part);
 /* Visible pairs of the part's query rows with all keys, summed over batches and the part's heads: its compute work. */
 ATTN_API double attn_part_pairs(const attn_problem *problem, const attn_part *part);
 
-/* Compute imbalance of a grid and layout: max over ranks of attn_part_pairs divided by its mean (1 without work). */
-ATTN_API attn_status attn_partition_imbalance(const attn_problem *problem, attn_grid grid, const attn_layout *layout,
-                                              double *out, attn_error *error);
-
 #ifdef __cplusplus
 }
 #endif

@@ -11,14 +11,15 @@ extern "C" {
 /* X(name, text, meaning) */
 #define ATTN_PHASE_LIST(X)                                                                                             \
     X(TOTAL, "total", "one forward pass on this rank, from the common start to its own end")                           \
-    X(INPUT_READ, "input-read", "reading or generating q, k and v; outside total")                                     \
+    X(INPUT_READ, "input-read", "reading or generating q, k and v, once, before the first repetition")                 \
     X(PACK, "pack", "copies between the caller's arrays and message buffers")                                          \
     X(COMPUTE, "compute", "the attention kernel")                                                                      \
     X(EXCHANGE, "exchange", "starting and driving the exchange of the sequence group")                                 \
     X(EXCHANGE_WAIT, "exchange-wait", "waiting for the exchange with nothing to compute")                              \
     X(MERGE, "merge", "merging partial results")                                                                       \
     X(COMBINE, "combine", "bringing head outputs together in the head group")                                          \
-    X(IMBALANCE_WAIT, "imbalance-wait", "from this rank's end to the end of the last rank; outside total")
+    X(IMBALANCE_WAIT, "imbalance-wait",                                                                                \
+      "from this rank's end until all have ended, with the barrier that tells it; outside total")
 
 typedef enum attn_phase {
 #define ATTN_PHASE_ENUM(name, text, meaning) ATTN_PHASE_##name,

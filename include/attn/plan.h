@@ -76,8 +76,17 @@ typedef struct attn_prediction {
 /* Predicts for any rank of the plan. ATTN_MEMORY. */
 ATTN_API attn_status attn_plan_predict(const attn_plan *plan, int rank, attn_prediction *out, attn_error *error);
 
-/* The largest value of each field over all ranks. */
-ATTN_API attn_status attn_plan_predict_max(const attn_plan *plan, attn_prediction *out, attn_error *error);
+/* A plan as a whole: the rank that has most decides. */
+typedef struct attn_plan_totals {
+    double bytes;     /* largest exchange_bytes + combine_bytes of a rank */
+    double messages;  /* largest of a rank */
+    double memory;    /* largest input_bytes + output_bytes + extra_bytes of a rank */
+    double pairs;     /* of all ranks together */
+    double imbalance; /* largest pairs of a rank over their mean; 1 without any */
+} attn_plan_totals;
+
+/* Predicts for all ranks together. O(Sq) for each batch that differs from others by its kv_len, and O(ranks). */
+ATTN_API attn_status attn_plan_predict_all(const attn_plan *plan, attn_plan_totals *out, attn_error *error);
 
 #ifdef __cplusplus
 }

@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 typedef struct attn_score {
-    double scale;               /* factor on q . k; attn_scale_default(D) unless set */
+    double scale;               /* factor on q . k */
     double softcap;             /* 0: off */
     const double *alibi_slopes; /* [Hq] or NULL; borrowed */
     const double *sinks;        /* [Hq] or NULL; borrowed */
@@ -34,6 +34,10 @@ typedef struct attn_problem {
     attn_score score;
 } attn_problem;
 
+/* A problem of that shape and type without mask, with scale 1 / sqrt(D) and nothing else set. Start from it: a zeroed
+ * attn_problem is a legal one, with scale 0 and windows that show the diagonal alone. */
+ATTN_API attn_problem attn_problem_init(attn_shape shape, attn_dtype dtype);
+
 /* 1 / sqrt(D). */
 ATTN_API double attn_scale_default(int64_t head_dim);
 
@@ -42,7 +46,8 @@ ATTN_API double attn_scale_default(int64_t head_dim);
  *   slopes out, [heads] */
 ATTN_API void attn_alibi_slopes(int64_t heads, double *slopes);
 
-/* Checks shape, mask and score (finite scale, slopes and sinks; softcap >= 0). ATTN_ARGUMENT otherwise. */
+/* Checks shape, mask and score: scale, softcap, slopes and sinks must be finite in the type in which sums are kept, and a
+ * softcap not vanish in it. ATTN_ARGUMENT otherwise. */
 ATTN_API attn_status attn_problem_check(const attn_problem *problem, attn_error *error);
 
 /* Floating point operations of the forward pass: 2 (D + Dv) for each visible pair and query head. Exponentials are not

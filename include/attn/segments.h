@@ -38,6 +38,9 @@ ATTN_API void attn_segments_destroy(attn_segments *segments);
 /* Global row of a local row, 0 <= local < rows. O(log count). Thread safe. */
 ATTN_API int64_t attn_segments_global(const attn_segments *segments, int64_t local);
 
+/* Index in the list of the segment that holds a local row, 0 <= local < rows. O(log count). Thread safe. */
+ATTN_API int64_t attn_segments_find(const attn_segments *segments, int64_t local);
+
 /* Number of owned rows whose global row is below the given one: the local row at which it would stand. O(log count). */
 ATTN_API int64_t attn_segments_below(const attn_segments *segments, int64_t global);
 

@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-/* Marks what the shared library exports. */
+/* Marks what the library exports. */
 #if defined(__GNUC__)
 #define ATTN_API __attribute__((visibility("default")))
 #define ATTN_PRINTF(text, first) __attribute__((format(printf, text, first)))

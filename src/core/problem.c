@@ -1,8 +1,15 @@
 #include <attn/problem.h>
 
 #include <assert.h>
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
+
+attn_problem attn_problem_init(attn_shape shape, attn_dtype dtype)
+{
+    return (attn_problem){
+        .shape = shape, .dtype = dtype, .mask = ATTN_MASK_FULL, .score = {.scale = attn_scale_default(shape.head_dim)}};
+}
 
 double attn_scale_default(int64_t head_dim)
 {
@@ -23,18 +30,45 @@ void attn_alibi_slopes(int64_t heads, double *slopes)
         slopes[h] = exp2(-4.0 * (double)(2 * (h - power) + 1) / (double)power);
 }
 
-static attn_status check_finite(const char *name, const double *values, int64_t count, attn_error *error)
+/* Kernels multiply settings with log2(e), about 1.44, in the type in which they sum. */
+static double largest_setting(attn_dtype dtype)
 {
-    for (int64_t h = 0; values != NULL && h < count; h++)
-        if (!isfinite(values[h]))
-            return attn_error_set(error, ATTN_ARGUMENT, "%s[%" PRId64 "] = %g: must be a finite number", name, h,
-                                  values[h]);
+    return (attn_dtype_accumulator(dtype) == ATTN_FLOAT64 ? DBL_MAX : (double)FLT_MAX) / 2;
+}
+
+static attn_status check_values(const char *name, const double *values, const attn_problem *problem, attn_error *error)
+{
+    const double largest = largest_setting(problem->dtype);
+
+    for (int64_t h = 0; values != NULL && h < problem->shape.heads; h++)
+        if (!(fabs(values[h]) <= largest))
+            return attn_error_set(error, ATTN_ARGUMENT, "%s[%" PRId64 "] = %g: must be a number up to %.2g with %s",
+                                  name, h, values[h], largest, attn_dtype_name(problem->dtype));
     return ATTN_OK;
+}
+
+static attn_status check_score(const attn_problem *problem, attn_error *error)
+{
+    const attn_score *const score = &problem->score;
+    const double largest = largest_setting(problem->dtype);
+    const char *const type = attn_dtype_name(problem->dtype);
+    attn_status status;
+
+    if (!(fabs(score->scale) <= largest))
+        return attn_error_set(error, ATTN_ARGUMENT, "scale %g: must be a number up to %.2g with %s", score->scale,
+                              largest, type);
+    if (score->softcap != 0 &&
+        !(score->softcap >= 1 / largest && score->softcap <= largest && fabs(score->scale) / score->softcap <= largest))
+        return attn_error_set(
+            error, ATTN_ARGUMENT,
+            "softcap %g: must be 0 (off) or from %.2g to %.2g with %s, and scale / softcap up to %.2g", score->softcap,
+            1 / largest, largest, type, largest);
+    status = check_values("alibi_slopes", score->alibi_slopes, problem, error);
+    return status == ATTN_OK ? check_values("sinks", score->sinks, problem, error) : status;
 }
 
 attn_status attn_problem_check(const attn_problem *problem, attn_error *error)
 {
-    const attn_score *const score = &problem->score;
     attn_status status = attn_shape_check(&problem->shape, error);
 
     if (status == ATTN_OK && (unsigned)problem->dtype >= ATTN_DTYPE_COUNT)
@@ -42,16 +76,7 @@ attn_status attn_problem_check(const attn_problem *problem, attn_error *error)
                                 (int)problem->dtype);
     if (status == ATTN_OK)
         status = attn_mask_check(&problem->mask, &problem->shape, error);
-    if (status == ATTN_OK && !isfinite(score->scale))
-        status = attn_error_set(error, ATTN_ARGUMENT, "scale %g: must be a finite number", score->scale);
-    if (status == ATTN_OK && !(isfinite(score->softcap) && score->softcap >= 0))
-        status = attn_error_set(error, ATTN_ARGUMENT, "softcap %g: must be 0 (off) or a positive finite number",
-                                score->softcap);
-    if (status == ATTN_OK)
-        status = check_finite("alibi_slopes", score->alibi_slopes, problem->shape.heads, error);
-    if (status == ATTN_OK)
-        status = check_finite("sinks", score->sinks, problem->shape.heads, error);
-    return status;
+    return status == ATTN_OK ? check_score(problem, error) : status;
 }
 
 double attn_flops_forward(const attn_problem *problem)

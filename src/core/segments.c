@@ -68,7 +68,7 @@ void attn_segments_destroy(attn_segments *segments)
     free(segments);
 }
 
-int64_t attn_segments_global(const attn_segments *segments, int64_t local)
+int64_t attn_segments_find(const attn_segments *segments, int64_t local)
 {
     int64_t first = 0, last = segments->count - 1;
 
@@ -81,7 +81,14 @@ int64_t attn_segments_global(const attn_segments *segments, int64_t local)
         else
             last = middle - 1;
     }
-    return segments->list[first].begin + (local - segments->list[first].offset);
+    return first;
+}
+
+int64_t attn_segments_global(const attn_segments *segments, int64_t local)
+{
+    const attn_segment *s = &segments->list[attn_segments_find(segments, local)];
+
+    return s->begin + (local - s->offset);
 }
 
 int64_t attn_segments_below(const attn_segments *segments, int64_t global)

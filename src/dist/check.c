@@ -6,7 +6,6 @@
  * is used. */
 #include <attn/comm.h>
 #include <attn/dist.h>
-#include <attn/random.h>
 
 #include "core/checked.h"
 #include "kernel/reference.h"
@@ -23,6 +22,7 @@ typedef struct check_work {
     double *sums;     /* [rows][1 + Dv]: sum, weighted */
     double *max_abs;  /* [rows] */
     double *weighted; /* [rows][Dv] this rank's partial results */
+    double *buffers;  /* [rows][max(D, Dv)] for the reference */
     attn_partial *partials;
 } check_work;
 
@@ -33,7 +33,13 @@ static void release(check_work *work)
     free(work->sums);
     free(work->max_abs);
     free(work->weighted);
+    free(work->buffers);
     free(work->partials);
+}
+
+static int64_t widest(const attn_shape *shape)
+{
+    return shape->head_dim > shape->v_head_dim ? shape->head_dim : shape->v_head_dim;
 }
 
 static attn_status allocate(const attn_shape *shape, check_work *work, attn_error *error)
@@ -43,9 +49,10 @@ static attn_status allocate(const attn_shape *shape, check_work *work, attn_erro
                          .sums = attn_calloc_array(ROWS_AT_ONCE * (1 + shape->v_head_dim), sizeof(double)),
                          .max_abs = attn_calloc_array(ROWS_AT_ONCE, sizeof(double)),
                          .weighted = attn_calloc_array(ROWS_AT_ONCE * shape->v_head_dim, sizeof(double)),
+                         .buffers = attn_calloc_array(ROWS_AT_ONCE * widest(shape), sizeof(double)),
                          .partials = attn_calloc_array(ROWS_AT_ONCE, sizeof(attn_partial))};
     if (work->q == NULL || work->max == NULL || work->sums == NULL || work->max_abs == NULL || work->weighted == NULL ||
-        work->partials == NULL)
+        work->buffers == NULL || work->partials == NULL)
         return attn_error_set(error, ATTN_MEMORY, "no memory for checking %d rows", (int)ROWS_AT_ONCE);
     return ATTN_OK;
 }
@@ -101,7 +108,7 @@ static void compute_partials(const attn_dist *dist, const attn_dist_buffers *buf
         if (holds_head(part, rows[n].h))
             attn_reference_partial(problem, work->q + n * shape->head_dim, rows[n].b, rows[n].h, rows[n].i, &k, &v,
                                    problem->dtype, rows[n].h / attn_shape_group(shape) - part->kv_head_begin,
-                                   part->kv_rows, partial);
+                                   part->kv_rows, work->buffers + n * widest(shape), partial);
     }
 }
 
@@ -143,8 +150,7 @@ static attn_status reduce_partials(const attn_dist *dist, int count, check_work 
     return status;
 }
 
-/* |got - want| / (1 + |want|); 0 for two NaN or equal infinities, +inf when only one of them is not a number. */
-static double difference(double got, double want)
+double attn_check_error(double got, double want)
 {
     double error;
 
@@ -154,9 +160,15 @@ static double difference(double got, double want)
     return isnan(error) ? INFINITY : error;
 }
 
-/* (4) The largest error of one row in what this rank holds of it; 0 when it holds nothing. */
+static bool computes(const attn_part *part, const attn_row *row)
+{
+    return holds_head(part, row->h) && local_row(part, row->i) >= 0;
+}
+
+/* (4) The largest error of one row in what this rank holds of it; 0 when it holds nothing. *nan tells whether the exact
+ * row has a NaN. */
 static double compare_row(const attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *row,
-                          const attn_partial *whole)
+                          const attn_partial *whole, bool *nan)
 {
     const attn_problem *problem = &attn_dist_plan(dist)->problem;
     const attn_part *part = attn_dist_part(dist);
@@ -167,18 +179,21 @@ static double compare_row(const attn_dist *dist, const attn_dist_buffers *buffer
     double lse, worst = 0;
 
     lse = attn_reference_finish(&exact, sinks != NULL ? &sinks[row->h] : NULL, Dv);
+    *nan = isnan(lse);
+    for (int64_t d = 0; d < Dv; d++)
+        *nan = *nan || isnan(exact.weighted[d]);
     if (r < 0)
         return 0;
     for (int64_t d = 0; d < Dv && h >= 0 && h < heads; d++) {
         const int64_t place = ((row->b * heads + h) * part->q_rows->rows + r) * Dv + d;
 
-        worst = fmax(worst, difference(attn_load(problem->dtype, buffers->o, (size_t)place), exact.weighted[d]));
+        worst = fmax(worst, attn_check_error(attn_load(problem->dtype, buffers->o, (size_t)place), exact.weighted[d]));
     }
     if (holds_head(part, row->h)) {
         const int64_t place = (row->b * part->head_count + row->h - part->head_begin) * part->q_rows->rows + r;
         const attn_dtype dtype = attn_dtype_accumulator(problem->dtype);
 
-        worst = fmax(worst, difference(attn_load(dtype, buffers->lse, (size_t)place), lse));
+        worst = fmax(worst, attn_check_error(attn_load(dtype, buffers->lse, (size_t)place), lse));
     }
     return worst;
 }
@@ -196,8 +211,11 @@ static attn_status check_rows(const attn_dist *dist, const attn_dist_buffers *bu
     if (status != ATTN_OK)
         return status;
     for (int n = 0; n < count; n++) {
+        bool nan;
+
         check->max_score = fmax(check->max_score, work->max_abs[n]);
-        work->max[n] = compare_row(dist, buffers, &rows[n], &work->partials[n]);
+        work->max[n] = compare_row(dist, buffers, &rows[n], &work->partials[n], &nan);
+        check->nan_rows += nan;
     }
     status = attn_comm_max(attn_dist_comm(dist), work->max, count, error);
     for (int n = 0; n < count && status == ATTN_OK; n++)
@@ -209,6 +227,22 @@ static attn_status check_rows(const attn_dist *dist, const attn_dist_buffers *bu
     return status;
 }
 
+/* How many ranks compute rows, and how many of them some of the checked ones. */
+static attn_status count_ranks(const attn_dist *dist, const attn_row *rows, int64_t count, attn_check *check,
+                               attn_error *error)
+{
+    const attn_part *part = attn_dist_part(dist);
+    double ranks[2] = {part->head_count > 0 && part->q_rows->rows > 0, 0};
+    attn_status status;
+
+    for (int64_t n = 0; n < count && ranks[1] == 0; n++)
+        ranks[1] = computes(part, &rows[n]);
+    status = attn_comm_sum(attn_dist_comm(dist), ranks, 2, error);
+    check->working_ranks = (int)ranks[0];
+    check->ranks = (int)ranks[1];
+    return status;
+}
+
 attn_status attn_dist_check(attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *rows, int64_t count,
                             double eps, attn_check *out, attn_error *error)
 {
@@ -217,6 +251,8 @@ attn_status attn_dist_check(attn_dist *dist, const attn_dist_buffers *buffers, c
     attn_status status =
         attn_comm_agree(attn_dist_comm(dist), allocate(&attn_dist_plan(dist)->problem.shape, &work, error), error);
 
+    if (status == ATTN_OK)
+        status = count_ranks(dist, rows, count, &check, error);
     for (int64_t begin = 0; begin < count && status == ATTN_OK; begin += ROWS_AT_ONCE) {
         const int64_t left = count - begin;
 
@@ -235,34 +271,4 @@ attn_status attn_dist_check(attn_dist *dist, const attn_dist_buffers *buffers, c
 double attn_tolerance_forward(double eps, double max_score)
 {
     return eps >= attn_dtype_epsilon(ATTN_FLOAT16) ? 2 * eps : 8 * eps * fmax(1, max_score);
-}
-
-attn_status attn_sample_rows(const attn_shape *shape, int64_t count, uint64_t seed, attn_row **rows, int64_t *made,
-                             attn_error *error)
-{
-    const int64_t all = shape->batch * shape->heads * shape->seq;
-    const int64_t wanted = count < all ? count : all;
-    attn_row *list = attn_calloc_array(wanted + 1, sizeof *list);
-
-    *rows = NULL;
-    *made = 0;
-    if (list == NULL)
-        return attn_error_set(error, ATTN_MEMORY, "no memory for a list of %lld rows", (long long)wanted);
-    for (int64_t n = 0; n < wanted; n++) {
-        int64_t place = n; /* (b, h, i) as one number */
-
-        if (wanted < all) /* one row of each of `wanted` even shares; the last of all rows as well */
-            place = attn_share_begin(all, (int)wanted, (int)n) +
-                    (n == 0 ? 0
-                            : attn_random_below(seed, ATTN_STREAM_SAMPLE_ROWS, (uint64_t)n,
-                                                attn_share_begin(all, (int)wanted, (int)n + 1) -
-                                                    attn_share_begin(all, (int)wanted, (int)n)));
-        if (n == wanted - 1)
-            place = all - 1;
-        list[n] = (attn_row){
-            .b = place / (shape->heads * shape->seq), .h = place / shape->seq % shape->heads, .i = place % shape->seq};
-    }
-    *rows = list;
-    *made = wanted;
-    return ATTN_OK;
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BINDING_SIZE = 512 }; /* a cpuset as text; enough for 4096 CPUs in hwloc's list form of a few ranges */
+enum { BINDING_SIZE = 4096 }; /* a cpuset as text: hundreds of single CPUs, or any number in ranges */
 
 /* Reads this process's binding: the allowed CPUs as a list, and how many physical cores they are. */
 static attn_status read_binding(char list[BINDING_SIZE], int *cores, attn_error *error)
@@ -85,7 +85,7 @@ attn_status attn_comm_cores(MPI_Comm comm, attn_cores *out, attn_error *error)
         return status;
     out->node_ranks = attn_comm_size(node);
     leader = attn_comm_rank(node) == 0;
-    status = count_sharing(node, list, &out->sharing, error);
+    status = attn_comm_agree(comm, count_sharing(node, list, &out->sharing, error), error);
     if (status == ATTN_OK)
         status =
             attn_comm_check(MPI_Allreduce(&leader, &out->nodes, 1, MPI_INT, MPI_SUM, comm), "MPI_Allreduce", error);
@@ -101,5 +101,5 @@ attn_status attn_comm_cores(MPI_Comm comm, attn_cores *out, attn_error *error)
         out->threads = out->allowed / out->sharing > 1 ? out->allowed / out->sharing : 1;
         snprintf(out->binding, sizeof out->binding, "%.*s", (int)sizeof out->binding - 1, list);
     }
-    return attn_comm_agree(comm, status, error);
+    return status;
 }

@@ -92,6 +92,16 @@ static attn_status lay_out(allgather_state *state, attn_error *error)
     return ATTN_OK;
 }
 
+/* All threads read all keys, so the pages are dealt to the memories of all of them by touching them first. */
+static void touch(char *bytes, size_t count, int threads)
+{
+    enum { PAGE = 4096 };
+
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    for (int64_t page = 0; page < (int64_t)((count + PAGE - 1) / PAGE); page++)
+        bytes[(size_t)page * PAGE] = 0;
+}
+
 static attn_status create(const attn_group *group, attn_exchange_state **out, attn_error *error)
 {
     const attn_plan *plan = group->plan;
@@ -99,6 +109,8 @@ static attn_status create(const attn_group *group, attn_exchange_state **out, at
     const int ranks = plan->grid.seq;
     const int64_t lines = shape->batch * group->part->kv_head_count;
     const size_t element = attn_dtype_size(plan->problem.dtype);
+    const size_t k_bytes = (size_t)(lines * shape->kv_seq * shape->head_dim) * element;
+    const size_t v_bytes = (size_t)(lines * shape->kv_seq * shape->v_head_dim) * element;
     allgather_state *state = calloc(1, sizeof *state);
     attn_status status;
 
@@ -112,8 +124,8 @@ static attn_status create(const attn_group *group, attn_exchange_state **out, at
     state->places = attn_calloc_array(ranks, sizeof *state->places);
     state->base.k = attn_calloc_array(ranks, sizeof *state->base.k);
     state->base.v = attn_calloc_array(ranks, sizeof *state->base.v);
-    state->k_all = attn_aligned_alloc((size_t)(lines * shape->kv_seq * shape->head_dim) * element + 1);
-    state->v_all = attn_aligned_alloc((size_t)(lines * shape->kv_seq * shape->v_head_dim) * element + 1);
+    state->k_all = attn_aligned_alloc(k_bytes + 1);
+    state->v_all = attn_aligned_alloc(v_bytes + 1);
     state->base.group = *group;
     state->base.part_count = ranks;
     state->base.part_rows = (const attn_segments *const *)state->rows;
@@ -131,6 +143,8 @@ static attn_status create(const attn_group *group, attn_exchange_state **out, at
         destroy(&state->base);
         return status;
     }
+    touch(state->k_all, k_bytes, plan->threads);
+    touch(state->v_all, v_bytes, plan->threads);
     *out = &state->base;
     return ATTN_OK;
 }

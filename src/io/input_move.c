@@ -81,22 +81,6 @@ static attn_segment clip(const attn_segments *rows, int64_t index, int64_t begin
     return (attn_segment){.begin = s->begin + (first - s->offset), .length = last - first, .offset = first};
 }
 
-/* Index of the segment that holds a local row. */
-static int64_t segment_of(const attn_segments *rows, int64_t local)
-{
-    int64_t first = 0, last = rows->count - 1;
-
-    while (first < last) {
-        const int64_t middle = last - (last - first) / 2;
-
-        if (rows->list[middle].offset <= local)
-            first = middle;
-        else
-            last = middle - 1;
-    }
-    return first;
-}
-
 /* Selects a box in the file; equal segments at equal distances become one hyperslab. */
 static bool select_box(hid_t space, const attn_block *block, const box *b)
 {
@@ -106,7 +90,7 @@ static bool select_box(hid_t space, const attn_block *block, const box *b)
     hsize_t size[4] = {(hsize_t)b->count[0], (hsize_t)b->count[1], 0, (hsize_t)b->count[3]};
     H5S_seloper_t operation = H5S_SELECT_SET;
 
-    for (int64_t i = segment_of(rows, b->begin[2]); i < rows->count && rows->list[i].offset < end;) {
+    for (int64_t i = attn_segments_find(rows, b->begin[2]); i < rows->count && rows->list[i].offset < end;) {
         const attn_segment first = clip(rows, i, b->begin[2], b->count[2]);
         hsize_t stride[4] = {1, 1, 1, 1}, count[4] = {1, 1, 1, 1};
         attn_segment last = first;

@@ -91,25 +91,34 @@ static void make_tasks(attn_forward *forward, int64_t rows_of_task)
     const attn_forward_setup *setup = &forward->setup;
     int64_t next = 0;
 
-    for (int64_t b = 0; b < setup->problem->shape.batch; b++)
-        for (int64_t row = 0; row < setup->q_rows->rows; row += rows_of_task) {
-            const int64_t left = setup->q_rows->rows - row;
-            const int64_t rows = left < rows_of_task ? left : rows_of_task;
-            const int64_t pairs = count_pairs(setup, b, row, rows);
+    for (int64_t row = 0; row < setup->q_rows->rows; row += rows_of_task) {
+        const int64_t left = setup->q_rows->rows - row;
+        const int64_t rows = left < rows_of_task ? left : rows_of_task;
+        int64_t pairs = 0;
 
+        for (int64_t b = 0; b < setup->problem->shape.batch; b++) {
+            if (b == 0 || setup->problem->mask.kv_len != NULL) /* only key padding differs between batches */
+                pairs = count_pairs(setup, b, row, rows);
             for (int64_t h = 0; h < setup->head_count; h++)
                 forward->tasks[next++] = (attn_task){.b = b, .h = h, .row = row, .rows = rows, .pairs = pairs};
             forward->pairs += pairs * setup->head_count;
         }
+    }
     assert(next == forward->task_count);
     qsort(forward->tasks, (size_t)next, sizeof *forward->tasks, by_work);
 }
 
-/* Each thread touches its own scratch first, so that it lies in that thread's memory. */
-static void place_scratch(attn_forward *forward)
+/* Each thread touches its own scratch first, so that it lies in that thread's memory. Returns how many threads ran. */
+static int place_scratch(attn_forward *forward)
 {
-#pragma omp parallel num_threads(forward->setup.threads)
-    memset(forward->scratch + (size_t)omp_get_thread_num() * forward->scratch_bytes, 0, forward->scratch_bytes);
+    int threads = 0;
+
+#pragma omp parallel num_threads(forward->setup.threads) reduction(+ : threads)
+    {
+        threads += 1;
+        memset(forward->scratch + (size_t)omp_get_thread_num() * forward->scratch_bytes, 0, forward->scratch_bytes);
+    }
+    return threads;
 }
 
 attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_setup *setup, attn_forward **out,
@@ -119,6 +128,7 @@ attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_se
     char reason[ATTN_MESSAGE_MAX];
     int64_t rows, blocks, count;
     size_t scratch, bytes;
+    int granted;
     attn_forward *forward;
 
     *out = NULL;
@@ -146,8 +156,12 @@ attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_se
         return attn_error_set(error, ATTN_MEMORY, "no memory for %lld tasks and %zu bytes of scratch", (long long)count,
                               bytes);
     }
+    granted = place_scratch(forward);
+    if (granted < setup->threads) {
+        attn_forward_destroy(forward);
+        return attn_error_set(error, ATTN_UNSUPPORTED, "threads %d: OpenMP grants %d here", setup->threads, granted);
+    }
     make_tasks(forward, rows);
-    place_scratch(forward);
     *out = forward;
     return ATTN_OK;
 }

@@ -1,7 +1,9 @@
-/* One instruction-set level of the portable kernel. Included once by each portable*.c, which is compiled with the flags
- * of its level and defines PORTABLE_SYMBOL   name of the table row            PORTABLE_NAME, PORTABLE_SUMMARY,
- * PORTABLE_NEEDS   its texts PORTABLE_CPU_HAS  the run-time probe                VECTOR_BYTES, KEY_TILE, VALUE_TILE see
- * portable_task.h
+/* One instruction-set level of the portable kernel. Included once by each portable*.c, which is compiled with the flags of
+ * its level and defines
+ *   PORTABLE_SYMBOL                                       name of the table row
+ *   PORTABLE_NAME, PORTABLE_SUMMARY, PORTABLE_NEEDS       its texts
+ *   PORTABLE_CPU_HAS                                      the run-time probe
+ *   VECTOR_BYTES, KEY_TILE, VALUE_TILE                    see portable_task.h
  */
 #include "core/half.h"
 #include "kernel/cpu.h"
@@ -24,6 +26,39 @@ enum { KEY_BLOCK = 128, BLOCK_ROWS = 192 };
 static inline size_t portable_round(size_t bytes)
 {
     return (bytes + 63) / 64 * 64;
+}
+
+/* Global numbers of the local rows begin .. begin + count - 1 of a part. */
+static void find_positions(const attn_segments *part, int64_t begin, int64_t count, int64_t *positions)
+{
+    const attn_segment *s = &part->list[attn_segments_find(part, begin)];
+
+    for (int64_t j = 0; j < count; j++) {
+        if (begin + j == s->offset + s->length)
+            s++;
+        positions[j] = s->begin + (begin + j - s->offset);
+    }
+}
+
+/* attn_segments_below for rising global numbers: *next segments began below the last one asked for. Neighbouring rows of a
+ * striped layout end a segment apart, which a step finds faster than a search. */
+static int64_t find_below(const attn_segments *part, int64_t global, int64_t *next)
+{
+    enum { STEPS = 4 };
+    const attn_segment *s;
+
+    for (int step = 0; step < STEPS && *next < part->count && part->list[*next].begin < global; step++)
+        ++*next;
+    if (*next < part->count && part->list[*next].begin < global) {
+        const int64_t row = attn_segments_below(part, global); /* > 0: a segment begins below */
+
+        *next = attn_segments_find(part, row - 1) + 1;
+        return row;
+    }
+    if (*next == 0)
+        return 0;
+    s = &part->list[*next - 1];
+    return s->offset + (global - s->begin < s->length ? global - s->begin : s->length);
 }
 
 /* count elements as float: where they stand when they are float, converted into `to` otherwise. */

@@ -54,6 +54,7 @@ typedef struct WORK {
     int panel_count;
     REAL *row;               /* [max(D, Dv)] one row on its way in or out */
     REAL *scores;            /* [KEY_BLOCK][LANES] */
+    int64_t *positions;      /* [KEY_BLOCK] global numbers of the keys of a block, for ALiBi */
     REAL *k_block, *v_block; /* keys and values that are not REAL already */
     REAL factor;             /* on q . k: scale log2(e), or scale / softcap under a softcap */
     REAL cap;                /* softcap log2(e), 0: off */
@@ -169,13 +170,13 @@ static void FN(load_panel)(const WORK *w, int64_t row, int rows, PANEL *panel)
     memset(panel->o, 0, (size_t)w->Dv * LANES * sizeof(REAL));
 }
 
-/* Step 2: which keys of a part each lane sees. Both ends rise with the lane, so equal ends make a search needless. */
+/* Step 2: which keys of a part each lane sees. Both ends rise with the lane. */
 static void FN(find_lane_ends)(const attn_segments *part, const int64_t *global, int64_t *local)
 {
-    local[0] = attn_segments_below(part, global[0]);
-    local[LANES - 1] = attn_segments_below(part, global[LANES - 1]);
-    for (int lane = 1; lane < LANES - 1; lane++)
-        local[lane] = local[0] == local[LANES - 1] ? local[0] : attn_segments_below(part, global[lane]);
+    int64_t next = 0;
+
+    for (int lane = 0; lane < LANES; lane++)
+        local[lane] = find_below(part, global[lane], &next);
 }
 
 static void FN(find_keys)(const attn_segments *part, PANEL *panel)
@@ -260,14 +261,13 @@ static void FN(score_keys)(const WORK *w, const PANEL *panel, const KEYS *keys, 
 }
 
 /* Step 5: softcap and ALiBi. */
-static void FN(adjust_scores)(const WORK *w, const PANEL *panel, const attn_segments *part, const KEYS *keys,
-                              int64_t from, int64_t to)
+static void FN(adjust_scores)(const WORK *w, const PANEL *panel, int64_t from, int64_t to)
 {
     for (int64_t j = from; j < to; j++) {
         REAL distance = 0;
 
         if (w->slope != 0)
-            distance = (REAL)(attn_segments_global(part, keys->begin + j) - panel->diagonal);
+            distance = (REAL)(w->positions[j] - panel->diagonal);
         for (int n = 0; n < 2; n++) {
             VEC x = FN(load)(w->scores + j * LANES + n * WIDTH);
 
@@ -408,7 +408,7 @@ static void FN(add_visible_values)(const WORK *w, const PANEL *panel, const KEYS
 }
 
 /* Steps 4 to 8 for one panel and one block of `count` keys. */
-static void FN(visit_keys)(const WORK *w, PANEL *panel, const attn_segments *part, const KEYS *keys, int64_t count)
+static void FN(visit_keys)(const WORK *w, PANEL *panel, const KEYS *keys, int64_t count)
 {
     const int64_t from = panel->first > keys->begin ? panel->first - keys->begin : 0;
     const int64_t to = panel->last < keys->begin + count ? panel->last - keys->begin : count;
@@ -419,7 +419,7 @@ static void FN(visit_keys)(const WORK *w, PANEL *panel, const attn_segments *par
         return;
     FN(score_keys)(w, panel, keys, from, to);
     if (w->cap != 0 || w->slope != 0)
-        FN(adjust_scores)(w, panel, part, keys, from, to);
+        FN(adjust_scores)(w, panel, from, to);
     if (partial)
         FN(mask_scores)(w, panel, keys, from, to);
     FN(softmax)(w, panel, from, to, factor);
@@ -475,8 +475,8 @@ static size_t FN(scratch_bytes)(int64_t D, int64_t Dv, int64_t rows)
 
     return portable_round(panels * sizeof(PANEL)) + panels * portable_round((size_t)D * LANES * sizeof(REAL)) +
            panels * portable_round((size_t)Dv * LANES * sizeof(REAL)) + portable_round(wide * sizeof(REAL)) +
-           portable_round(KEY_BLOCK * LANES * sizeof(REAL)) + portable_round(KEY_BLOCK * (size_t)D * sizeof(REAL)) +
-           portable_round(KEY_BLOCK * (size_t)Dv * sizeof(REAL));
+           portable_round(KEY_BLOCK * LANES * sizeof(REAL)) + portable_round(KEY_BLOCK * sizeof(int64_t)) +
+           portable_round(KEY_BLOCK * (size_t)D * sizeof(REAL)) + portable_round(KEY_BLOCK * (size_t)Dv * sizeof(REAL));
 }
 
 static WORK FN(open_work)(const attn_forward_setup *setup, const attn_forward_buffers *buffers, const attn_task *task,
@@ -504,6 +504,8 @@ static WORK FN(open_work)(const attn_forward_setup *setup, const attn_forward_bu
     }
     w.row = FN(take)(&scratch, (size_t)(w.D > w.Dv ? w.D : w.Dv));
     w.scores = FN(take)(&scratch, KEY_BLOCK * LANES);
+    w.positions = (int64_t *)(void *)scratch;
+    scratch += portable_round(KEY_BLOCK * sizeof(int64_t));
     w.k_block = FN(take)(&scratch, KEY_BLOCK * (size_t)w.D);
     w.v_block = FN(take)(&scratch, KEY_BLOCK * (size_t)w.Dv);
     return w;
@@ -528,8 +530,10 @@ static void FN(visit_part)(WORK *w, int64_t part)
         const int64_t count = last - begin < KEY_BLOCK ? last - begin : KEY_BLOCK;
         const KEYS keys = FN(load_keys)(w, part, begin, count);
 
+        if (w->slope != 0)
+            find_positions(rows, begin, count, w->positions);
         for (int n = 0; n < w->panel_count; n++)
-            FN(visit_keys)(w, &w->panels[n], rows, &keys, count);
+            FN(visit_keys)(w, &w->panels[n], &keys, count);
     }
 }
 

@@ -6,15 +6,15 @@
 
 #include <math.h>
 
-/* s(i,j) of problem.h. */
-static double score(const attn_problem *problem, const double *q, int64_t h, int64_t i, int64_t j, attn_dtype dtype,
-                    const attn_array *k, int64_t row_place)
+/* s(i,j) of problem.h; key [D]. */
+static double score(const attn_problem *problem, const double *q, int64_t h, int64_t i, int64_t j, const double *key)
 {
     const attn_shape *shape = &problem->shape;
     double s = 0;
 
+#pragma omp simd reduction(+ : s)
     for (int64_t d = 0; d < shape->head_dim; d++)
-        s += q[d] * attn_load(dtype, k->data, (size_t)(row_place + d));
+        s += q[d] * key[d];
     s *= problem->score.scale;
     if (problem->score.softcap > 0)
         s = problem->score.softcap * tanh(s / problem->score.softcap);
@@ -37,30 +37,43 @@ static void rescale(attn_partial *partial, double max, int64_t width)
     partial->max = max;
 }
 
+/* A row of an array in float64. */
+static const double *read_row(const attn_array *from, attn_dtype dtype, int64_t b, int64_t head, int64_t row,
+                              int64_t width, double *to)
+{
+    const int64_t place = b * from->batch_stride + head * from->head_stride + row * from->row_stride;
+
+    attn_convert(ATTN_FLOAT64, to, dtype, (const char *)from->data + (size_t)place * attn_dtype_size(dtype),
+                 (size_t)width);
+    return to;
+}
+
 void attn_reference_partial(const attn_problem *problem, const double *q, int64_t b, int64_t h, int64_t i,
                             const attn_array *k, const attn_array *v, attn_dtype dtype, int64_t kv_head,
-                            const attn_segments *rows, attn_partial *out)
+                            const attn_segments *rows, double *row_buffer, attn_partial *out)
 {
-    const int64_t width = problem->shape.v_head_dim;
+    const int64_t D = problem->shape.head_dim, Dv = problem->shape.v_head_dim;
     const attn_interval keys = attn_mask_row(&problem->mask, &problem->shape, b, i);
     const int64_t end = attn_segments_below(rows, keys.hi);
 
     out->max = -INFINITY;
     out->sum = out->max_abs = 0;
-    for (int64_t d = 0; d < width; d++)
+    for (int64_t d = 0; d < Dv; d++)
         out->weighted[d] = 0;
     for (int64_t row = attn_segments_below(rows, keys.lo); row < end; row++) {
-        const int64_t k_place = b * k->batch_stride + kv_head * k->head_stride + row * k->row_stride;
-        const int64_t v_place = b * v->batch_stride + kv_head * v->head_stride + row * v->row_stride;
-        const double s = score(problem, q, h, i, attn_segments_global(rows, row), dtype, k, k_place);
+        const double *key = read_row(k, dtype, b, kv_head, row, D, row_buffer), *value;
+        const double s = score(problem, q, h, i, attn_segments_global(rows, row), key);
         double weight;
 
+        if (s == -INFINITY) /* a weight of 0, also where no larger score has been seen yet */
+            continue;
         if (s > out->max)
-            rescale(out, s, width);
+            rescale(out, s, Dv);
         weight = exp(s - out->max);
         out->sum += weight;
-        for (int64_t d = 0; d < width; d++)
-            out->weighted[d] += weight * attn_load(dtype, v->data, (size_t)(v_place + d));
+        value = read_row(v, dtype, b, kv_head, row, Dv, row_buffer);
+        for (int64_t d = 0; d < Dv; d++)
+            out->weighted[d] += weight * value[d];
         if (isfinite(s))
             out->max_abs = fmax(out->max_abs, fabs(s));
     }
@@ -110,7 +123,7 @@ static int64_t panel_rows(attn_dtype dtype)
 static size_t scratch_bytes(const attn_shape *shape, attn_dtype dtype, int64_t rows)
 {
     (void)dtype, (void)rows;
-    return (size_t)(shape->head_dim + 2 * shape->v_head_dim) * sizeof(double);
+    return (size_t)(2 * shape->head_dim + 3 * shape->v_head_dim) * sizeof(double);
 }
 
 static void forward(const attn_forward_setup *setup, const attn_forward_buffers *buffers, const attn_task *task,
@@ -122,24 +135,22 @@ static void forward(const attn_forward_setup *setup, const attn_forward_buffers 
     const double *sinks = setup->add_sinks ? problem->score.sinks : NULL;
     const attn_dtype dtype = problem->dtype, sum_dtype = attn_dtype_accumulator(dtype);
     const attn_array *q = &buffers->q, *o = &buffers->o, *lse = &buffers->lse;
-    double *q_row = scratch;
-    attn_partial all = {.weighted = q_row + D}, one = {.weighted = q_row + D + Dv};
+    double *q_row = scratch, *row_buffer = q_row + D; /* the buffer has room for D + Dv */
+    attn_partial all = {.weighted = row_buffer + D + Dv}, one = {.weighted = all.weighted + Dv};
 
     for (int64_t r = task->row; r < task->row + task->rows; r++) {
         const int64_t i = attn_segments_global(setup->q_rows, r);
-        const int64_t q_place = task->b * q->batch_stride + task->h * q->head_stride + r * q->row_stride;
         const int64_t o_place = task->b * o->batch_stride + task->h * o->head_stride + r * o->row_stride;
         const int64_t lse_place = task->b * lse->batch_stride + task->h * lse->head_stride + r * lse->row_stride;
 
-        for (int64_t d = 0; d < D; d++)
-            q_row[d] = attn_load(dtype, q->data, (size_t)(q_place + d));
+        read_row(q, dtype, task->b, task->h, r, D, q_row);
         all.max = -INFINITY;
         all.sum = all.max_abs = 0;
         for (int64_t d = 0; d < Dv; d++)
             all.weighted[d] = 0;
         for (int64_t part = 0; part < setup->part_count; part++) {
             attn_reference_partial(problem, q_row, task->b, h, i, &buffers->k[part], &buffers->v[part], dtype, kv_head,
-                                   setup->part_rows[part], &one);
+                                   setup->part_rows[part], row_buffer, &one);
             attn_reference_merge(&all, &one, Dv);
         }
         attn_store(sum_dtype, lse->data, (size_t)lse_place,

@@ -1,6 +1,8 @@
 #include "plan/exchange.h"
+#include "plan/part.h"
 
 #include <assert.h>
+#include <math.h>
 
 static int64_t greatest_common_divisor(int64_t a, int64_t b)
 {
@@ -66,61 +68,67 @@ attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_pl
     return ATTN_OK;
 }
 
-attn_status attn_plan_predict(const attn_plan *plan, int rank, attn_prediction *out, attn_error *error)
+static attn_status predict(const attn_plan *plan, const attn_part *part, double head_pairs, attn_prediction *out,
+                           attn_error *error)
 {
     const attn_shape *shape = &plan->problem.shape;
     const double element = (double)attn_dtype_size(plan->problem.dtype);
     const double sum_element = (double)attn_dtype_size(attn_dtype_accumulator(plan->problem.dtype));
-    const double batch = (double)shape->batch;
-    attn_prediction prediction = {0};
-    double heads;
-    attn_part *part;
+    const double batch = (double)shape->batch, D = (double)shape->head_dim, Dv = (double)shape->v_head_dim;
+    const double heads = (double)part->head_count, kv_heads = (double)part->kv_head_count;
+    const double rows = (double)part->q_rows->rows, kv_rows = (double)part->kv_rows->rows;
+    const double output_heads = (double)plan->combine->output_heads(plan, part);
     attn_status status;
 
-    status = attn_part_create(&plan->problem, plan->grid, plan->layout, rank, &part, error);
+    *out = (attn_prediction){.pairs = heads > 0 ? heads * head_pairs : 0,
+                             .input_bytes = batch * element * (heads * rows * D + kv_heads * kv_rows * (D + Dv)),
+                             .output_bytes = batch * rows * (output_heads * element * Dv + heads * sum_element)};
+    status = plan->exchange->predict(plan, part, out, error);
+    return status == ATTN_OK ? plan->combine->predict(plan, part, out, error) : status;
+}
+
+attn_status attn_plan_predict(const attn_plan *plan, int rank, attn_prediction *out, attn_error *error)
+{
+    attn_part *part;
+    attn_status status = attn_part_create(&plan->problem, plan->grid, plan->layout, rank, &part, error);
+
     if (status != ATTN_OK)
         return status;
-    heads = (double)plan->combine->output_heads(plan, part);
-    prediction.pairs = attn_part_pairs(&plan->problem, part);
-    prediction.input_bytes =
-        batch * element *
-        ((double)part->head_count * (double)part->q_rows->rows * (double)shape->head_dim +
-         (double)part->kv_head_count * (double)part->kv_rows->rows * (double)(shape->head_dim + shape->v_head_dim));
-    prediction.output_bytes = batch * (double)part->q_rows->rows *
-                              (heads * element * (double)shape->v_head_dim + (double)part->head_count * sum_element);
-    status = plan->exchange->predict(plan, part, &prediction, error);
-    if (status == ATTN_OK)
-        status = plan->combine->predict(plan, part, &prediction, error);
+    status = predict(plan, part, attn_part_head_pairs(&plan->problem, part->q_rows), out, error);
     attn_part_destroy(part);
-    if (status == ATTN_OK)
-        *out = prediction;
     return status;
 }
 
-static void keep_larger(double *largest, double value)
+attn_status attn_plan_predict_all(const attn_plan *plan, attn_plan_totals *out, attn_error *error)
 {
-    if (value > *largest)
-        *largest = value;
-}
+    attn_plan_totals totals = {0};
+    double most_pairs = 0;
 
-attn_status attn_plan_predict_max(const attn_plan *plan, attn_prediction *out, attn_error *error)
-{
-    attn_prediction largest = {0};
-
-    for (int rank = 0; rank < plan->ranks; rank++) {
-        attn_prediction one;
-        const attn_status status = attn_plan_predict(plan, rank, &one, error);
+    for (int ps = 0; ps < plan->grid.seq; ps++) {
+        attn_part *part;
+        double head_pairs;
+        attn_status status =
+            attn_part_create(&plan->problem, plan->grid, plan->layout, ps * plan->grid.head, &part, error);
 
         if (status != ATTN_OK)
             return status;
-        keep_larger(&largest.exchange_bytes, one.exchange_bytes);
-        keep_larger(&largest.combine_bytes, one.combine_bytes);
-        keep_larger(&largest.messages, one.messages);
-        keep_larger(&largest.input_bytes, one.input_bytes);
-        keep_larger(&largest.output_bytes, one.output_bytes);
-        keep_larger(&largest.extra_bytes, one.extra_bytes);
-        keep_larger(&largest.pairs, one.pairs);
+        head_pairs = attn_part_head_pairs(&plan->problem, part->q_rows);
+        for (int ph = 0; ph < plan->grid.head && status == ATTN_OK; ph++) {
+            attn_prediction of;
+
+            attn_part_assign_heads(part, &plan->problem, plan->grid, ph);
+            status = predict(plan, part, head_pairs, &of, error);
+            totals.bytes = fmax(totals.bytes, of.exchange_bytes + of.combine_bytes);
+            totals.messages = fmax(totals.messages, of.messages);
+            totals.memory = fmax(totals.memory, of.input_bytes + of.output_bytes + of.extra_bytes);
+            totals.pairs += of.pairs;
+            most_pairs = fmax(most_pairs, of.pairs);
+        }
+        attn_part_destroy(part);
+        if (status != ATTN_OK)
+            return status;
     }
-    *out = largest;
+    totals.imbalance = totals.pairs > 0 ? most_pairs * plan->ranks / totals.pairs : 1;
+    *out = totals;
     return ATTN_OK;
 }

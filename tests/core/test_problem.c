@@ -76,16 +76,31 @@ static void test_score(void)
     const double slopes[] = {1, 1, 1, 1, (double)INFINITY, 1}, sinks[] = {1, (double)NAN, 1, 1, 1, 1};
     attn_problem p = good;
 
+    p.dtype = ATTN_BFLOAT16; /* sums in float32 */
     p.score.scale = (double)INFINITY;
-    expect(&p, "scale inf: must be a finite number");
+    expect(&p, "scale inf: must be a number up to 1.7e+38 with bfloat16");
+    p.score.scale = -1e300;
+    expect(&p, "scale -1e+300: must be a number up to 1.7e+38 with bfloat16");
+    p.dtype = ATTN_FLOAT64;
+    TEST_OK(attn_problem_check(&p, &attn_test_error));
     p = good;
+    p.dtype = ATTN_FLOAT32;
     p.score.softcap = -2;
-    expect(&p, "softcap -2: must be 0 (off) or a positive finite number");
+    expect(&p,
+           "softcap -2: must be 0 (off) or from 5.9e-39 to 1.7e+38 with float32, and scale / softcap up to 1.7e+38");
+    p.score.softcap = 1e-50; /* 0 in float32 */
+    CU_ASSERT_EQUAL(attn_problem_check(&p, NULL), ATTN_ARGUMENT);
     p.score.softcap = (double)NAN;
     CU_ASSERT_EQUAL(attn_problem_check(&p, NULL), ATTN_ARGUMENT);
+    p.score.softcap = 1e-20;
+    p.score.scale = 1e20; /* their quotient passes float32 */
+    CU_ASSERT_EQUAL(attn_problem_check(&p, NULL), ATTN_ARGUMENT);
+    p.dtype = ATTN_FLOAT64;
+    TEST_OK(attn_problem_check(&p, &attn_test_error));
     p = good;
+    p.dtype = ATTN_FLOAT32;
     p.score.alibi_slopes = slopes;
-    expect(&p, "alibi_slopes[4] = inf: must be a finite number");
+    expect(&p, "alibi_slopes[4] = inf: must be a number up to 1.7e+38 with float32");
     p = good;
     p.score.sinks = sinks;
     CU_ASSERT_EQUAL(attn_problem_check(&p, NULL), ATTN_ARGUMENT);
@@ -96,6 +111,10 @@ static void test_score(void)
     p.dtype = ATTN_DTYPE_COUNT;
     expect(&p, "dtype 4: must be float64, float32, float16 or bfloat16");
     TEST_CLOSE(attn_scale_default(64), 0.125, 1e-16);
+    p = attn_problem_init(good.shape, ATTN_FLOAT16);
+    TEST_OK(attn_problem_check(&p, &attn_test_error));
+    CU_ASSERT_EQUAL(attn_mask_pairs(&p.mask, &p.shape), p.shape.batch * p.shape.seq * p.shape.kv_seq);
+    CU_ASSERT_EQUAL(p.score.scale, attn_scale_default(p.shape.head_dim));
 }
 
 /* The authors' code, in its recursive form. */

@@ -126,7 +126,7 @@ static void visit(const attn_plan *plan, void *context)
 
     compare(f, &run);
     /* The library's own check agrees, on every row. */
-    TEST_OK(attn_sample_rows(s, INT64_C(1) << 40, 0, &rows, &count, &attn_test_error));
+    TEST_OK(attn_sample_rows(plan, INT64_C(1) << 40, 0, &rows, &count, &attn_test_error));
     TEST_OK(attn_dist_check(run.dist, &run.buffers, rows, count, eps, &check, &attn_test_error));
     CU_ASSERT(check.valid);
     CU_ASSERT_EQUAL(check.rows, s->batch * s->heads * s->seq);
@@ -211,7 +211,7 @@ static void test_check_finds_a_wrong_element(void)
 
     TEST_OK(attn_plan_make(&problem, ranks, &options, &plan, &attn_test_error));
     run = execute(&f, &plan);
-    TEST_OK(attn_sample_rows(&problem.shape, 1000, 0, &rows, &count, &attn_test_error));
+    TEST_OK(attn_sample_rows(&plan, 1000, 0, &rows, &count, &attn_test_error));
     for (int wrong = 0; wrong < ranks; wrong++)
         for (int what = 0; what < 3; what++) {
             const attn_part *part = attn_dist_part(run.dist);
@@ -300,11 +300,39 @@ static void test_linear_in_values(void)
     fixture_drop(&g);
 }
 
+/* NaN in the keys of one head: its rows are NaN in the exact result too, and that is said. */
+static void test_check_counts_nan_rows(void)
+{
+    attn_problem problem = PROBLEM(1, 3, 3, 13, 13, 8, 5, ATTN_FLOAT32);
+    fixture f = fixture_make(&problem);
+    const attn_plan_options options = {.threads = 1};
+    attn_row *rows;
+    int64_t count;
+    attn_plan plan;
+    attn_check check;
+    pass run;
+
+    attn_store(ATTN_FLOAT32, f.k, 13 * 8 + 3, NAN); /* head 1, row 0 */
+    TEST_OK(attn_plan_make(&problem, attn_comm_size(MPI_COMM_WORLD), &options, &plan, &attn_test_error));
+    run = execute(&f, &plan);
+    TEST_OK(attn_sample_rows(&plan, 1000, 0, &rows, &count, &attn_test_error));
+    TEST_OK(attn_dist_check(run.dist, &run.buffers, rows, count, attn_dtype_epsilon(ATTN_FLOAT32), &check,
+                            &attn_test_error));
+    CU_ASSERT(check.valid);
+    CU_ASSERT_EQUAL(check.nan_rows, 13);
+    CU_ASSERT_EQUAL(check.ranks, check.working_ranks);
+    CU_ASSERT(check.working_ranks >= 1 && check.working_ranks <= attn_comm_size(MPI_COMM_WORLD));
+    free(rows);
+    finish(&run);
+    fixture_drop(&f);
+}
+
 static const attn_test tests[] = {
     {"shapes with remainders, few heads, few rows", test_shapes},
     {"every type", test_types},
     {"masks and scores", test_masks_and_scores},
     {"the check finds a wrong element", test_check_finds_a_wrong_element},
+    {"the check counts rows of NaN", test_check_counts_nan_rows},
     {"weights sum to 1", test_weights_sum_to_one},
     {"a permutation of the keys changes nothing", test_permuted_keys},
     {"linear in v", test_linear_in_values},

@@ -69,7 +69,7 @@ static void check_plan(attn_input *input, const attn_plan *plan)
         .lse = calloc((size_t)(s->batch * part->head_count * rows_here) + 1, attn_dtype_size(sum_dtype))};
     TEST_OK(attn_dist_forward(dist, &buffers, seconds, &attn_test_error));
 
-    TEST_OK(attn_sample_rows(s, 500, 0, &rows, &count, &attn_test_error));
+    TEST_OK(attn_sample_rows(plan, 500, 0, &rows, &count, &attn_test_error));
     TEST_OK(attn_dist_check(dist, &buffers, rows, count, attn_dtype_epsilon(dtype), &check, &attn_test_error));
     CU_ASSERT(check.valid);
     /* The tolerance comes from a sample of the scores: never more than that of all of them. */

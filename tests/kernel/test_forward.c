@@ -205,6 +205,62 @@ static bool equal_rows(const fixture *f, const outcome *a, const outcome *b, int
                   (size_t)(to - from) * lse) == 0;
 }
 
+/* A score of -inf is a weight of 0, wherever the key stands. */
+static void test_minus_infinite_scores(void)
+{
+    attn_problem p = PROBLEM(1, 1, 1, 9, 40, 1, 4, ATTN_FLOAT32);
+
+    for (int64_t place = 0; place < 40; place += 13) {
+        fixture f = fixture_make(&p);
+
+        for (size_t i = 0; i < 9; i++)
+            attn_store(ATTN_FLOAT32, f.q, i, 1);
+        attn_store(ATTN_FLOAT32, f.k, (size_t)place, -INFINITY);
+        fixture_solve(&f);
+        f.max_score = 8;
+        for (size_t n = 0; n < attn_kernel_count(); n++) {
+            outcome out;
+
+            if (!attn_kernel_available(attn_kernel_at(n), p.dtype, NULL, 0))
+                continue;
+            out = run(attn_kernel_at(n), &f, attn_layout_at(0), 3, 1);
+            compare(&f, &out);
+            free(out.o);
+            free(out.lse);
+        }
+        fixture_drop(&f);
+    }
+}
+
+/* Scratch memory depends on the widths and not on the lengths. */
+static void test_bytes(void)
+{
+    const int64_t zero = 0;
+
+    for (size_t n = 0; n < attn_kernel_count(); n++)
+        for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
+            attn_problem p = PROBLEM(1, 1, 1, 1, 1 << 20, 128, 128, (attn_dtype)dtype);
+            const attn_segments *rows[1];
+            attn_forward_setup setup = {.problem = &p, .head_count = 1, .part_count = 1, .part_rows = rows};
+            attn_segments *q, *kv;
+            attn_forward *forward;
+
+            if (!attn_kernel_available(attn_kernel_at(n), p.dtype, NULL, 0))
+                continue;
+            TEST_OK(attn_segments_create(1, &zero, &p.shape.seq, &q, &attn_test_error));
+            TEST_OK(attn_segments_create(1, &zero, &p.shape.kv_seq, &kv, &attn_test_error));
+            setup.q_rows = q;
+            rows[0] = kv;
+            setup.o_dtype = p.dtype;
+            setup.threads = 3;
+            TEST_OK(attn_forward_create(attn_kernel_at(n), &setup, &forward, &attn_test_error));
+            CU_ASSERT(attn_forward_bytes(forward) < (size_t)3 * 2 * 1024 * 1024);
+            attn_forward_destroy(forward);
+            attn_segments_destroy(q);
+            attn_segments_destroy(kv);
+        }
+}
+
 /* Later keys, even NaN and infinite ones, leave the causal output of earlier rows as it was, bit for bit. */
 static void test_later_keys_do_not_matter(void)
 {
@@ -293,6 +349,8 @@ static const attn_test tests[] = {
     {"masks", test_masks},
     {"scale, softcap, ALiBi, sinks", test_scores},
     {"rows without keys", test_rows_without_keys},
+    {"scores of -inf", test_minus_infinite_scores},
+    {"scratch memory", test_bytes},
     {"later keys do not matter to causal rows", test_later_keys_do_not_matter},
     {"the number of threads does not matter", test_threads_do_not_matter},
 };

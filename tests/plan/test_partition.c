@@ -114,31 +114,11 @@ static void test_parts(void)
         }
 }
 
-/* Contiguous causal: the last of p ranks has (2p - 1) / p times the mean as S grows; zigzag is balanced. */
-static void test_imbalance(void)
-{
-    attn_problem problem = problem_of(1, 1, 4096);
-    double imbalance;
-
-    problem.mask.causal = true;
-    for (int p = 1; p <= 16; p *= 2) {
-        const attn_grid grid = {.seq = p, .head = 1};
-
-        TEST_OK(attn_partition_imbalance(&problem, grid, attn_layout_find("contiguous"), &imbalance, &attn_test_error));
-        TEST_CLOSE(imbalance, (2.0 * p - 1) / p, 1e-3);
-        TEST_OK(attn_partition_imbalance(&problem, grid, attn_layout_find("zigzag"), &imbalance, &attn_test_error));
-        TEST_CLOSE(imbalance, 1, 1e-12);
-        TEST_OK(attn_partition_imbalance(&problem, grid, attn_layout_find("striped"), &imbalance, &attn_test_error));
-        TEST_CLOSE(imbalance, 1, 4e-3);
-    }
-}
-
 static const attn_test tests[] = {
     {"even shares", test_shares},
     {"each layout covers each row once", test_layouts_cover_each_row_once},
     {"segments of each layout", test_number_of_segments},
     {"parts have the heads that they need", test_parts},
-    {"imbalance of causal masks", test_imbalance},
 };
 
 int main(int argc, char **argv)

@@ -3,6 +3,7 @@
 
 #include <attn/plan.h>
 
+#include <math.h>
 #include <string.h>
 
 static attn_problem problem_of(int64_t heads, int64_t kv_heads, int64_t seq)
@@ -117,24 +118,56 @@ static void test_volumes(void)
     }
 }
 
-/* Uneven division: what all ranks send together is what all others must receive. */
+/* Uneven division: what all ranks send together is what all others must receive, and the totals are those of the ranks. */
 static void test_uneven_volumes(void)
 {
-    const attn_problem problem = problem_of(7, 7, 61);
-    const attn_plan_options options = {.grid = {3, 2}, .combine = attn_combine_find("none")};
-    const attn_plan plan = plan_of(&problem, 6, &options);
-    attn_prediction most, p;
-    double sent = 0, largest = 0;
+    static const int64_t kv_len[] = {17, 61};
+    attn_problem problem = problem_of(7, 7, 61);
+    const attn_plan_options options = {.grid = {3, 2}};
+    attn_plan plan = plan_of(&problem, 6, &options);
+    attn_plan_totals totals;
+    attn_prediction p;
+    double sent = 0, bytes = 0, memory = 0, pairs = 0, most_pairs = 0;
 
+    problem.mask.kv_len = kv_len; /* pairs differ between the batches */
+    plan.problem = problem;
     for (int rank = 0; rank < 6; rank++) {
         TEST_OK(attn_plan_predict(&plan, rank, &p, &attn_test_error));
-        CU_ASSERT_EQUAL(p.combine_bytes, 0);
         sent += p.exchange_bytes;
-        largest = p.exchange_bytes > largest ? p.exchange_bytes : largest;
+        bytes = fmax(bytes, p.exchange_bytes + p.combine_bytes);
+        memory = fmax(memory, p.input_bytes + p.output_bytes + p.extra_bytes);
+        pairs += p.pairs;
+        most_pairs = fmax(most_pairs, p.pairs);
     }
     CU_ASSERT_EQUAL(sent, 2.0 * 7 * 61 * (16 + 8) * 4 * 2);
-    TEST_OK(attn_plan_predict_max(&plan, &most, &attn_test_error));
-    CU_ASSERT_EQUAL(most.exchange_bytes, largest);
+    CU_ASSERT_EQUAL(pairs, 7.0 * 61 * (17 + 61));
+    TEST_OK(attn_plan_predict_all(&plan, &totals, &attn_test_error));
+    CU_ASSERT_EQUAL(totals.bytes, bytes);
+    CU_ASSERT_EQUAL(totals.memory, memory);
+    CU_ASSERT_EQUAL(totals.pairs, pairs);
+    TEST_CLOSE(totals.imbalance, most_pairs * 6 / pairs, 1e-14);
+}
+
+/* Contiguous causal: the last of p ranks has (2p - 1) / p times the mean as S grows; zigzag is balanced. */
+static void test_imbalance(void)
+{
+    attn_problem problem = problem_of(1, 1, 4096);
+
+    problem.mask.causal = true;
+    for (int p = 1; p <= 16; p *= 2) {
+        attn_plan_options options = {.grid = {.seq = p, .head = 1}, .layout = attn_layout_find("contiguous")};
+        attn_plan plan = plan_of(&problem, p, &options);
+        attn_plan_totals totals;
+
+        TEST_OK(attn_plan_predict_all(&plan, &totals, &attn_test_error));
+        TEST_CLOSE(totals.imbalance, (2.0 * p - 1) / p, 1e-3);
+        plan.layout = attn_layout_find("zigzag");
+        TEST_OK(attn_plan_predict_all(&plan, &totals, &attn_test_error));
+        TEST_CLOSE(totals.imbalance, 1, 1e-12);
+        plan.layout = attn_layout_find("striped");
+        TEST_OK(attn_plan_predict_all(&plan, &totals, &attn_test_error));
+        TEST_CLOSE(totals.imbalance, 1, 4e-3);
+    }
 }
 
 static const attn_test tests[] = {
@@ -143,6 +176,7 @@ static const attn_test tests[] = {
     {"tables", test_tables},
     {"volumes, even division", test_volumes},
     {"volumes, uneven division", test_uneven_volumes},
+    {"imbalance of causal masks", test_imbalance},
 };
 
 int main(int argc, char **argv)

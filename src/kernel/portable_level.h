@@ -15,7 +15,7 @@
 #define LOG2_E 1.44269504088896340736
 #define LN_2 0.69314718055994530942
 
-enum { KEY_BLOCK = 128, BLOCK_ROWS = 192 };
+enum { KEY_BLOCK = 128, BLOCK_ROWS = 384 };
 
 #if defined(__clang__)
 #define PORTABLE_UNROLL _Pragma("clang loop unroll(full)")
@@ -26,6 +26,12 @@ enum { KEY_BLOCK = 128, BLOCK_ROWS = 192 };
 static inline size_t portable_round(size_t bytes)
 {
     return (bytes + 63) / 64 * 64;
+}
+
+/* Columns of V up to whole register tiles. */
+static inline int64_t portable_pad(int64_t Dv)
+{
+    return (Dv + VALUE_TILE - 1) / VALUE_TILE * VALUE_TILE;
 }
 
 /* Global numbers of the local rows begin .. begin + count - 1 of a part. */

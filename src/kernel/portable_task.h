@@ -35,7 +35,7 @@ typedef SWORD FN(ints) __attribute__((vector_size(VECTOR_BYTES)));
 typedef struct PANEL {
     VEC max[2], sum[2];                     /* of x so far; of 2^(x - max) */
     VEC position[2];                        /* i' of each lane, less that of lane 0 */
-    REAL *q, *o;                            /* [D][LANES], [Dv][LANES] */
+    REAL *q, *o;                            /* [D][LANES], [padded Dv][LANES] */
     int64_t seen_lo[LANES], seen_hi[LANES]; /* visible keys, global numbers */
     int64_t lo[LANES], hi[LANES];           /* the same in the part at hand, local numbers */
     int64_t first, last;                    /* some lane sees keys of [first, last) */
@@ -50,21 +50,24 @@ typedef struct WORK {
     const attn_forward_buffers *buffers;
     const attn_task *task;
     int64_t D, Dv, kv_head;
+    int64_t padded_Dv; /* Dv up to whole tiles */
     PANEL *panels;
     int panel_count;
-    REAL *row;               /* [max(D, Dv)] one row on its way in or out */
-    REAL *scores;            /* [KEY_BLOCK][LANES] */
-    int64_t *positions;      /* [KEY_BLOCK] global numbers of the keys of a block, for ALiBi */
-    REAL *k_block, *v_block; /* keys and values that are not REAL already */
-    REAL factor;             /* on q . k: scale log2(e), or scale / softcap under a softcap */
-    REAL cap;                /* softcap log2(e), 0: off */
-    REAL slope;              /* ALiBi slope times log2(e), 0: off */
+    REAL *row;          /* [max(D, Dv)] one row on its way in or out */
+    REAL *scores;       /* [KEY_BLOCK][LANES] */
+    int64_t *positions; /* [KEY_BLOCK] global numbers of the keys of a block, for ALiBi */
+    REAL *k_block;      /* [KEY_BLOCK][D] keys that are not REAL already */
+    REAL *v_block;      /* [padded Dv / VALUE_TILE][KEY_BLOCK][VALUE_TILE] */
+    REAL factor;        /* on q . k: scale log2(e), or scale / softcap under a softcap */
+    REAL cap;           /* softcap log2(e), 0: off */
+    REAL slope;         /* ALiBi slope times log2(e), 0: off */
 } WORK;
 
 /* A block of keys and values in REAL. */
 typedef struct KEYS {
-    const REAL *k, *v;
-    int64_t k_stride, v_stride;
+    const REAL *k; /* rows k_stride apart */
+    const REAL *v; /* packed, see load_keys */
+    int64_t k_stride;
     int64_t begin; /* local number of the first, in its part */
 } KEYS;
 
@@ -167,7 +170,7 @@ static void FN(load_panel)(const WORK *w, int64_t row, int rows, PANEL *panel)
         panel->max[n] = FN(splat)((REAL)-INFINITY);
         panel->sum[n] = FN(splat)(0);
     }
-    memset(panel->o, 0, (size_t)w->Dv * LANES * sizeof(REAL));
+    memset(panel->o, 0, (size_t)w->padded_Dv * LANES * sizeof(REAL));
 }
 
 /* Step 2: which keys of a part each lane sees. Both ends rise with the lane. */
@@ -189,7 +192,9 @@ static void FN(find_keys)(const attn_segments *part, PANEL *panel)
     panel->all_to = panel->hi[0];
 }
 
-/* Step 3: a block of keys and values as REAL: in place when they are, converted otherwise. */
+/* Step 3: a block of keys and values as REAL. Keys are read in place when they are REAL already. Values are packed into
+ * [tile of VALUE_TILE columns][key][VALUE_TILE], so that a tile is one stream: in their own layout its rows are a power of
+ * two apart as a rule, and fall into a few sets of the cache. Columns beyond Dv are 0. */
 static KEYS FN(load_keys)(const WORK *w, int64_t part, int64_t begin, int64_t count)
 {
     const attn_dtype dtype = w->setup->problem->dtype;
@@ -201,18 +206,24 @@ static KEYS FN(load_keys)(const WORK *w, int64_t part, int64_t begin, int64_t co
     const char *v_from =
         (const char *)v->data +
         (size_t)(w->task->b * v->batch_stride + w->kv_head * v->head_stride + begin * v->row_stride) * element;
-    KEYS keys = {.k = w->k_block, .v = w->v_block, .k_stride = w->D, .v_stride = w->Dv, .begin = begin};
+    KEYS keys = {.k = w->k_block, .k_stride = w->D, .v = w->v_block, .begin = begin};
 
     if (element == sizeof(REAL)) {
         keys.k = (const REAL *)(const void *)k_from;
-        keys.v = (const REAL *)(const void *)v_from;
         keys.k_stride = k->row_stride;
-        keys.v_stride = v->row_stride;
-        return keys;
+    } else {
+        for (int64_t j = 0; j < count; j++)
+            CONVERT_FROM(dtype, k_from + (size_t)(j * k->row_stride) * element, w->k_block + j * w->D, w->D);
     }
     for (int64_t j = 0; j < count; j++) {
-        CONVERT_FROM(dtype, k_from + (size_t)(j * k->row_stride) * element, w->k_block + j * w->D, w->D);
-        CONVERT_FROM(dtype, v_from + (size_t)(j * v->row_stride) * element, w->v_block + j * w->Dv, w->Dv);
+        const REAL *row = CONVERT_FROM(dtype, v_from + (size_t)(j * v->row_stride) * element, w->row, w->Dv);
+        REAL *to = w->v_block + j * VALUE_TILE;
+        int64_t d = 0;
+
+        for (; d + VALUE_TILE <= w->Dv; d += VALUE_TILE, to += KEY_BLOCK * VALUE_TILE)
+            memcpy(to, row + d, VALUE_TILE * sizeof(REAL));
+        for (int64_t n = 0; d + n < w->Dv; n++)
+            to[n] = row[d + n];
     }
     return keys;
 }
@@ -331,29 +342,28 @@ static void FN(softmax)(const WORK *w, PANEL *panel, int64_t from, int64_t to, V
     }
 }
 
-/* Step 8: `tile` columns of V times the weights, added to the rescaled output. */
-static inline __attribute__((always_inline)) void FN(value_tile)(const int tile, const REAL *restrict weights,
-                                                                 const REAL *restrict v, int64_t v_stride,
-                                                                 int64_t count, const VEC factor[2], REAL *restrict o)
+/* Step 8: VALUE_TILE columns of V times the weights, added to the rescaled output. */
+static inline void FN(value_tile)(const REAL *restrict weights, const REAL *restrict v, int64_t count,
+                                  const VEC factor[2], REAL *restrict o)
 {
     VEC sum[VALUE_TILE][2];
 
     PORTABLE_UNROLL
-    for (int d = 0; d < tile; d++)
+    for (int d = 0; d < VALUE_TILE; d++)
         sum[d][0] = sum[d][1] = FN(splat)(0);
     for (int64_t j = 0; j < count; j++) {
         const VEC p0 = FN(load)(weights + j * LANES), p1 = FN(load)(weights + j * LANES + WIDTH);
 
         PORTABLE_UNROLL
-        for (int d = 0; d < tile; d++) {
-            const VEC value = FN(splat)(v[j * v_stride + d]);
+        for (int d = 0; d < VALUE_TILE; d++) {
+            const VEC value = FN(splat)(v[j * VALUE_TILE + d]);
 
             sum[d][0] += value * p0;
             sum[d][1] += value * p1;
         }
     }
     PORTABLE_UNROLL
-    for (int d = 0; d < tile; d++) {
+    for (int d = 0; d < VALUE_TILE; d++) {
         FN(store)(o + d * LANES, FN(load)(o + d * LANES) * factor[0] + sum[d][0]);
         FN(store)(o + d * LANES + WIDTH, FN(load)(o + d * LANES + WIDTH) * factor[1] + sum[d][1]);
     }
@@ -362,15 +372,10 @@ static inline __attribute__((always_inline)) void FN(value_tile)(const int tile,
 static void FN(add_values)(const WORK *w, const PANEL *panel, const KEYS *keys, int64_t from, int64_t to,
                            const VEC factor[2])
 {
-    const REAL *weights = w->scores + from * LANES, *v = keys->v + from * keys->v_stride;
-    int64_t d = 0;
+    const REAL *weights = w->scores + from * LANES, *v = keys->v + from * VALUE_TILE;
 
-    for (; d + VALUE_TILE <= w->Dv; d += VALUE_TILE)
-        FN(value_tile)(VALUE_TILE, weights, v + d, keys->v_stride, to - from, factor, panel->o + d * LANES);
-    for (; d + 2 <= w->Dv; d += 2)
-        FN(value_tile)(2, weights, v + d, keys->v_stride, to - from, factor, panel->o + d * LANES);
-    for (; d < w->Dv; d++)
-        FN(value_tile)(1, weights, v + d, keys->v_stride, to - from, factor, panel->o + d * LANES);
+    for (int64_t d = 0; d < w->Dv; d += VALUE_TILE, v += KEY_BLOCK * VALUE_TILE)
+        FN(value_tile)(weights, v, to - from, factor, panel->o + d * LANES);
 }
 
 /* Infinities and NaN have all bits of the exponent set; an integer sum of such cases vectorises. */
@@ -379,13 +384,16 @@ static bool FN(all_finite)(const WORK *w, const KEYS *keys, int64_t from, int64_
     const WORD exponent = (((WORD)1 << (sizeof(REAL) * 8 - 1 - EXP2_MANTISSA)) - 1) << EXP2_MANTISSA;
     WORD found = 0;
 
-    for (int64_t j = from; j < to; j++)
-        for (int64_t d = 0; d < w->Dv; d++) {
+    for (int64_t d = 0; d < w->Dv; d += VALUE_TILE) {
+        const REAL *v = keys->v + d * KEY_BLOCK;
+
+        for (int64_t n = from * VALUE_TILE; n < to * VALUE_TILE; n++) {
             WORD bits;
 
-            memcpy(&bits, &keys->v[j * keys->v_stride + d], sizeof bits);
+            memcpy(&bits, &v[n], sizeof bits);
             found |= (bits & exponent) == exponent;
         }
+    }
     return found == 0;
 }
 
@@ -397,11 +405,12 @@ static void FN(add_visible_values)(const WORK *w, const PANEL *panel, const KEYS
         const REAL scale = factor[lane / WIDTH][lane % WIDTH];
 
         for (int64_t d = 0; d < w->Dv; d++) {
+            const REAL *v = keys->v + d / VALUE_TILE * KEY_BLOCK * VALUE_TILE + d % VALUE_TILE;
             REAL sum = 0;
 
             for (int64_t j = from; j < to; j++)
                 if (panel->lo[lane] <= keys->begin + j && keys->begin + j < panel->hi[lane])
-                    sum += w->scores[j * LANES + lane] * keys->v[j * keys->v_stride + d];
+                    sum += w->scores[j * LANES + lane] * v[j * VALUE_TILE];
             panel->o[d * LANES + lane] = panel->o[d * LANES + lane] * scale + sum;
         }
     }
@@ -472,11 +481,12 @@ static REAL *FN(take)(char **scratch, size_t count)
 static size_t FN(scratch_bytes)(int64_t D, int64_t Dv, int64_t rows)
 {
     const size_t panels = (size_t)((rows + LANES - 1) / LANES), wide = (size_t)(D > Dv ? D : Dv);
+    const size_t padded_Dv = (size_t)portable_pad(Dv);
 
     return portable_round(panels * sizeof(PANEL)) + panels * portable_round((size_t)D * LANES * sizeof(REAL)) +
-           panels * portable_round((size_t)Dv * LANES * sizeof(REAL)) + portable_round(wide * sizeof(REAL)) +
+           panels * portable_round(padded_Dv * LANES * sizeof(REAL)) + portable_round(wide * sizeof(REAL)) +
            portable_round(KEY_BLOCK * LANES * sizeof(REAL)) + portable_round(KEY_BLOCK * sizeof(int64_t)) +
-           portable_round(KEY_BLOCK * (size_t)D * sizeof(REAL)) + portable_round(KEY_BLOCK * (size_t)Dv * sizeof(REAL));
+           portable_round(KEY_BLOCK * (size_t)D * sizeof(REAL)) + portable_round(KEY_BLOCK * padded_Dv * sizeof(REAL));
 }
 
 static WORK FN(open_work)(const attn_forward_setup *setup, const attn_forward_buffers *buffers, const attn_task *task,
@@ -489,6 +499,7 @@ static WORK FN(open_work)(const attn_forward_setup *setup, const attn_forward_bu
               .task = task,
               .D = problem->shape.head_dim,
               .Dv = problem->shape.v_head_dim,
+              .padded_Dv = portable_pad(problem->shape.v_head_dim),
               .kv_head = attn_task_kv_head(setup, task->h),
               .factor = (REAL)(score->softcap > 0 ? score->scale / score->softcap : score->scale * LOG2_E),
               .cap = (REAL)(score->softcap * LOG2_E)};
@@ -500,14 +511,15 @@ static WORK FN(open_work)(const attn_forward_setup *setup, const attn_forward_bu
     scratch += portable_round((size_t)w.panel_count * sizeof(PANEL));
     for (int n = 0; n < w.panel_count; n++) {
         w.panels[n].q = FN(take)(&scratch, (size_t)w.D * LANES);
-        w.panels[n].o = FN(take)(&scratch, (size_t)w.Dv * LANES);
+        w.panels[n].o = FN(take)(&scratch, (size_t)w.padded_Dv * LANES);
     }
     w.row = FN(take)(&scratch, (size_t)(w.D > w.Dv ? w.D : w.Dv));
     w.scores = FN(take)(&scratch, KEY_BLOCK * LANES);
     w.positions = (int64_t *)(void *)scratch;
     scratch += portable_round(KEY_BLOCK * sizeof(int64_t));
     w.k_block = FN(take)(&scratch, KEY_BLOCK * (size_t)w.D);
-    w.v_block = FN(take)(&scratch, KEY_BLOCK * (size_t)w.Dv);
+    w.v_block = FN(take)(&scratch, KEY_BLOCK * (size_t)w.padded_Dv);
+    memset(w.v_block, 0, KEY_BLOCK * (size_t)w.padded_Dv * sizeof(REAL));
     return w;
 }
 

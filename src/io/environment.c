@@ -189,6 +189,7 @@ static void add_build(collector *c)
     add_text(c, "commit", ATTN_BUILD_COMMIT);
     add_text(c, "compiler", ATTN_BUILD_COMPILER);
     add_text(c, "compile_flags", ATTN_BUILD_FLAGS);
+    add_text(c, "kernel_flags", ATTN_BUILD_KERNEL_FLAGS);
     add_text(c, "build_type", ATTN_BUILD_TYPE);
     add_text(c, "sanitizers", ATTN_BUILD_SANITIZE);
     H5get_libversion(&major, &minor, &release);

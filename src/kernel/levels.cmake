@@ -2,8 +2,13 @@
 # choice between kernels is made at run time; there is no -march=native.
 # The kernels are always optimised, so that a debug build tests the code that a release measures, and products and sums are
 # contracted to fused multiply-adds, which ISO C mode would switch off.
+set(ATTN_KERNEL_FLAGS "")
 function(attn_kernel_level file)
-    set_source_files_properties(kernel/${file} PROPERTIES COMPILE_OPTIONS "-O3;-ffp-contract=fast;${ARGN}")
+    set(flags -O3 -ffp-contract=fast ${ARGN})
+    set_source_files_properties(kernel/${file} PROPERTIES COMPILE_OPTIONS "${flags}")
+    string(REPLACE ";" " " flags "${flags}")
+    string(APPEND ATTN_KERNEL_FLAGS "${file}: ${flags}; ")
+    set(ATTN_KERNEL_FLAGS "${ATTN_KERNEL_FLAGS}" PARENT_SCOPE)
 endfunction()
 
 attn_kernel_level(portable.c)

@@ -1,4 +1,6 @@
 #include "study/points.h"
+
+#include "measure/median.h"
 #include "study/summary.h"
 
 #include <math.h>
@@ -61,13 +63,6 @@ static char *make_key(const attn_results *results, const attn_result *result)
     return text;
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* Adds one more launch to a point; medians[point->launches] is free. */
 static attn_status add_launch(attn_point *point, const attn_result *result, double *medians, attn_error *error)
 {
@@ -116,7 +111,7 @@ static attn_status make_point(const attn_results *results, size_t first, bool *t
     point->flops = attn_attributes_real(point->result->outcomes, "flops", NAN);
     point->valid = point->launches > 0;
     if (point->valid) {
-        qsort(medians, point->launches, sizeof *medians, compare_doubles);
+        attn_values_sort(medians, point->launches);
         point->time = attn_quantile(medians, point->launches, 0.5);
     }
     out->key = make_key(results, reference);

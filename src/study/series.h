@@ -38,9 +38,9 @@ typedef struct attn_scaling {
     size_t count;
 } attn_scaling;
 
-/* Finds the series of all cases. Speed-up is the rate of useful work, flops / time, over that of the baseline, so t0 /
- * t in strong scaling; efficiency is speed-up * cores0 / cores with cores = ranks * threads. out  out, refers to
- * results, destroyed by the caller; NULL on failure */
+/* Finds the series of all cases. Speed-up is the rate of useful work, flops / time, over that of the baseline, so
+ * t0 / t in strong scaling; efficiency is speed-up * cores0 / cores with cores = ranks * threads.
+ *   out  out, refers to results, destroyed by the caller; NULL on failure */
 attn_status attn_scaling_find(const attn_results *results, attn_scaling **out, attn_error *error);
 void attn_scaling_destroy(attn_scaling *scaling);
 

@@ -26,10 +26,12 @@ enum { ATTN_NUMBER_MAX = 64, ATTN_VERDICT_MAX = 512 };
  *   out  out, [ATTN_NUMBER_MAX] */
 void attn_format_significant(double value, int digits, char *out);
 
-/* Writes "[lo, hi]". out  out, [2 * ATTN_NUMBER_MAX] */
+/* Writes "[lo, hi]".
+ *   out  out, [2 * ATTN_NUMBER_MAX] */
 void attn_format_interval(double lo, double hi, int digits, char *out);
 
-/* Writes the verdict on a case: "VALID", "INVALID", "skipped: REASON", "interrupted". out  out, [ATTN_VERDICT_MAX] */
+/* Writes the verdict on a case: "VALID", "INVALID", "skipped: REASON", "interrupted".
+ *   out  out, [ATTN_VERDICT_MAX] */
 void attn_format_verdict(const attn_result *result, char *out);
 
 /* Threads of a case in use on all its ranks, and the cores they have (0 when unknown). */

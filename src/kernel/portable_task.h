@@ -519,7 +519,8 @@ static WORK FN(open_work)(const attn_forward_setup *setup, const attn_forward_bu
     scratch += portable_round(KEY_BLOCK * sizeof(int64_t));
     w.k_block = FN(take)(&scratch, KEY_BLOCK * (size_t)w.D);
     w.v_block = FN(take)(&scratch, KEY_BLOCK * (size_t)w.padded_Dv);
-    memset(w.v_block, 0, KEY_BLOCK * (size_t)w.padded_Dv * sizeof(REAL));
+    if (w.padded_Dv > w.Dv) /* columns that load_keys does not write, in the last tile */
+        memset(w.v_block + KEY_BLOCK * (w.padded_Dv - VALUE_TILE), 0, KEY_BLOCK * VALUE_TILE * sizeof(REAL));
     return w;
 }
 

@@ -65,7 +65,8 @@ ATTN_API attn_status attn_result_writer_open(const char *path, bool resume, cons
                                              const attn_attributes *environment, attn_result_writer **out,
                                              attn_error *error);
 
-/* Whether a case of that id was finished (valid or skipped) by an earlier launch. */
+/* Whether an earlier launch has a valid case of that id. All others are worth another look: one that was skipped may
+ * find more memory here. */
 ATTN_API bool attn_result_writer_has(const attn_result_writer *writer, const char *id);
 
 /* Publishes one finished case durably. The file that holds it is named in part_path[size] when that is not NULL. */

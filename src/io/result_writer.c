@@ -15,7 +15,7 @@ struct attn_result_writer {
     int lock_descriptor;       /* holds the lock while open; -1: not locked */
     char *launch_id;
     attn_attributes *environment;
-    attn_names finished; /* identities of earlier launches' cases that need not run again */
+    attn_names finished; /* identities of earlier launches' valid cases, which need not run again */
 };
 
 /* Whether the descriptor is still the file of that name: its last owner may have removed it before we locked it. */
@@ -98,7 +98,7 @@ static attn_status prepare(const char *path, const char *launch_id, const attn_a
     return ATTN_OK;
 }
 
-/* Appends the identities of a file's valid and skipped cases. */
+/* Appends the identities of a file's valid cases. */
 static attn_status note_finished(attn_result_writer *writer, const char *path, attn_error *error)
 {
     attn_names ids = ATTN_NAMES_EMPTY;
@@ -111,7 +111,7 @@ static attn_status note_finished(attn_result_writer *writer, const char *path, a
     status = attn_result_file_cases(file, path, &ids, error);
     for (size_t i = 0; i < ids.count && status == ATTN_OK; i++) {
         status = attn_result_file_get_status(file, path, ids.list[i], &state, error);
-        if (status == ATTN_OK && (state == ATTN_CASE_VALID || state == ATTN_CASE_SKIPPED))
+        if (status == ATTN_OK && state == ATTN_CASE_VALID)
             status = attn_names_append(&writer->finished, ids.list[i], error);
     }
     attn_names_release(&ids);

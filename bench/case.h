@@ -7,35 +7,35 @@
 
 #include <attn/attributes.h>
 
-/* What a plan will cost, over its ranks. */
-typedef struct case_prediction {
-    double bytes;     /* sent, the most of any rank */
-    double messages;  /* the most of any rank */
-    double memory;    /* bytes of arrays and buffers, the most of any rank */
-    double pairs;     /* visible pairs times heads, all ranks */
-    double imbalance; /* most pairs of a rank over their mean */
-} case_prediction;
-
 typedef struct bench_case {
     sweep_point point;
     int64_t index; /* of the point in the sweep */
     const rank_group *group;
     attn_problem problem;
-    double *slopes, *sinks; /* owned; NULL when off or when the problem is a file's */
+    bool generated;         /* the problem is the point's, not a file's */
+    double *slopes, *sinks; /* owned; NULL when off, when the problem is a file's, and while the case is not loaded */
     int64_t *cu_seqlens;    /* owned, likewise */
+    int64_t documents;      /* how many; where no memory was found to make them, as far as their law tells it */
     int threads;
     attn_status runnable; /* ATTN_OK, or why not, with the reason in `reason` */
     attn_error reason;
-    attn_plan plan;             /* valid when runnable, on the ranks of the group */
-    case_prediction prediction; /* likewise */
+    attn_plan plan;              /* on the ranks of the group; ranks is 0 where the choices do not go together */
+    attn_plan_totals prediction; /* valid when runnable, on the ranks of the group, as is flops */
+    double flops;
 } bench_case;
 
-/* Collective over the launch. Makes the case of a point. A point that cannot run is not a failure: it says why.
+/* Collective over the launch. Makes the case of a point. A point that cannot run is not a failure: it says why, and
+ * what cannot fit in memory is found from the extents alone, before anything is made whose cost grows with them.
  *   file  in, the problem of an input file, whose arrays must outlive the case, or NULL: the problem of the point
  *   out   released with bench_case_release, on failure too */
 attn_status bench_case_create(const bench *launch, const sweep *lists, const sweep_point *point,
                               const rank_groups *groups, const attn_problem *file, bench_case *out, attn_error *error);
 void bench_case_release(bench_case *one);
+
+/* Makes the arrays of a case's problem and plan, which a case has only while it runs, so that those of a long sweep do
+ * not add up; nothing to do when the problem is a file's. Not collective. ATTN_MEMORY. */
+attn_status bench_case_load(const sweep *lists, bench_case *one, attn_error *error);
+void bench_case_unload(bench_case *one);
 
 /* Makes the problem of a point for `ranks` ranks. Not collective. ATTN_ARGUMENT when it is not valid. */
 attn_status bench_case_problem(const sweep *lists, const sweep_point *point, int ranks, bench_case *out,
@@ -44,8 +44,15 @@ attn_status bench_case_problem(const sweep *lists, const sweep_point *point, int
 /* Whether ranks times threads exceed the cores in use. */
 bool bench_case_oversubscribed(const bench_case *one);
 
-/* The factors of a case in their fixed order, planned or not: its identity.
- *   input  base name of the input file, "" for generated data */
-attn_status bench_case_factors(const bench_case *one, const sweep *lists, const char *input, attn_attributes *factors);
+/* Where q, k and v of a run come from. */
+typedef struct case_input {
+    const char *path;          /* of the input file; NULL: they are generated */
+    const char *name;          /* its base name, or "" */
+    char digest[ATTN_ID_SIZE]; /* of its contents, or "" */
+} case_input;
+
+/* The factors of a case in their fixed order, planned or not: its identity. */
+attn_status bench_case_factors(const bench_case *one, const sweep *lists, const case_input *input,
+                               attn_attributes *factors);
 
 #endif

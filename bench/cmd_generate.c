@@ -1,6 +1,8 @@
 /* attnbench generate: an input file of random q, k and v. Every element depends on (seed, its global index) alone, so
  * the file is the same at any number of ranks. */
+#include "agree.h"
 #include "case.h"
+#include "shown.h"
 #include "tensors.h"
 
 #include <attn/input.h>
@@ -26,43 +28,82 @@ static const option_set set = {
     .count = sizeof keys / sizeof keys[0],
 };
 
-/* The rows of a sequence that this rank writes: an even share. */
-static attn_status own_rows(const bench *launch, int64_t seq, attn_segments **out, attn_error *error)
-{
-    const int64_t begin = attn_share_begin(seq, launch->ranks, launch->rank);
-    const int64_t length = attn_share_begin(seq, launch->ranks, launch->rank + 1) - begin;
+/* An array on its way to the file, in chunks of all batches, some heads and some rows: whole shares of as many heads as
+ * fit, or pieces of one head's share. Every rank makes the same chunks, the last ones of some with fewer rows or none. */
+typedef struct array_writer {
+    attn_input *file;
+    attn_input_array array;
+    attn_stream stream;
+    uint64_t seed;
+    int threads;
+    int64_t heads, seq, width; /* of the array */
+    int64_t begin, end;        /* this rank's rows */
+    int64_t most;              /* rows of the rank that has most */
+    int64_t chunk_heads, chunk_rows;
+    void *data; /* room for a chunk */
+} array_writer;
 
-    return attn_segments_create(1, &begin, &length, out, error);
+/* Bytes of a chunk, unless one row of one head has more. */
+#define CHUNK_BYTES (16 * 1024 * 1024)
+
+static int64_t clamp(int64_t value, int64_t least, int64_t most)
+{
+    return value < least ? least : value > most ? most : value;
 }
 
-/* Collective. Makes and writes this rank's rows of one array. */
-static attn_status write_array(const bench *launch, attn_input *file, attn_input_array array, attn_stream stream,
-                               uint64_t seed, int threads, attn_error *error)
+static attn_status begin_array(const bench *launch, array_writer *to, attn_error *error)
 {
-    const attn_problem *problem = attn_input_problem(file);
+    const attn_problem *problem = attn_input_problem(to->file);
     const attn_shape *shape = &problem->shape;
-    const bool query = array == ATTN_INPUT_Q;
-    const int64_t heads = query ? shape->heads : shape->kv_heads, seq = query ? shape->seq : shape->kv_seq;
-    const int64_t width = array == ATTN_INPUT_V ? shape->v_head_dim : shape->head_dim;
+    const bool query = to->array == ATTN_INPUT_Q;
+    int64_t row_limit; /* rows of one head that a chunk may have */
+
+    to->heads = query ? shape->heads : shape->kv_heads;
+    to->seq = query ? shape->seq : shape->kv_seq;
+    to->width = to->array == ATTN_INPUT_V ? shape->v_head_dim : shape->head_dim;
+    to->begin = attn_share_begin(to->seq, launch->ranks, launch->rank);
+    to->end = attn_share_begin(to->seq, launch->ranks, launch->rank + 1);
+    to->most = (to->seq - 1) / launch->ranks + 1;
+    row_limit = CHUNK_BYTES / (int64_t)attn_dtype_size(problem->dtype) / to->width / shape->batch;
+    to->chunk_rows = clamp(row_limit, 1, to->most);
+    to->chunk_heads = clamp(row_limit / to->chunk_rows, 1, to->heads);
+    to->data = tensor_allocate(shape->batch * to->chunk_heads * to->chunk_rows * to->width, problem->dtype);
+    if (to->data == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for %lld rows of %s", (long long)to->chunk_rows,
+                              attn_input_array_path(to->array));
+    return ATTN_OK;
+}
+
+/* Collective. Makes and writes the chunk that begins at a head and at a row of the share. */
+static attn_status write_chunk(const bench *launch, const array_writer *to, int64_t head, int64_t row,
+                               attn_error *error)
+{
+    const attn_problem *problem = attn_input_problem(to->file);
+    const int64_t begin = clamp(to->begin + row, to->begin, to->end);
+    const int64_t length = clamp(to->end - begin, 0, to->chunk_rows);
+    attn_block block = {head, clamp(to->heads - head, 1, to->chunk_heads), NULL};
     attn_segments *rows = NULL;
-    void *data = NULL;
-    attn_status status = own_rows(launch, seq, &rows, error);
-    attn_block block = {0, heads, rows};
+    attn_status status = agree(launch->comm, attn_segments_create(1, &begin, &length, &rows, error), error);
 
     if (status == ATTN_OK) {
-        data = tensor_allocate(shape->batch * heads * rows->rows * width, problem->dtype);
-        if (data == NULL)
-            status = attn_error_set(error, ATTN_MEMORY, "no memory for %lld rows of %s", (long long)rows->rows,
-                                    attn_input_array_path(array));
+        block.rows = rows;
+        tensor_fill(to->seed, to->stream, problem->shape.batch, to->heads, to->seq, to->width, &block, problem->dtype,
+                    to->data, to->threads);
+        status = attn_input_write(to->file, to->array, &block, problem->dtype, to->data, error);
     }
-    status = attn_comm_agree(launch->comm, status, error);
-    if (status == ATTN_OK) {
-        tensor_fill(seed, stream, shape->batch, heads, seq, width, &block, problem->dtype, data, threads);
-        status = attn_input_write(file, array, &block, problem->dtype, data, error);
-        status = attn_comm_agree(launch->comm, status, error);
-    }
-    free(data);
     attn_segments_destroy(rows);
+    return agree(launch->comm, status, error);
+}
+
+/* Collective. */
+static attn_status write_array(const bench *launch, array_writer *to, attn_error *error)
+{
+    attn_status status = agree(launch->comm, begin_array(launch, to, error), error);
+
+    for (int64_t head = 0; status == ATTN_OK && head < to->heads; head += to->chunk_heads)
+        for (int64_t row = 0; status == ATTN_OK && row < to->most; row += to->chunk_rows)
+            status = write_chunk(launch, to, head, row, error);
+    free(to->data);
     return status;
 }
 
@@ -85,8 +126,12 @@ static attn_status write_file(const bench *launch, const char *path, const attn_
         status = attn_input_create(launch->comm, path, problem, stored, present, &file, error);
     if (status == ATTN_FILE)
         status = ATTN_ARGUMENT; /* what cannot be opened is the user's to mend */
-    for (size_t i = 0; status == ATTN_OK && i < sizeof arrays / sizeof arrays[0]; i++)
-        status = write_array(launch, file, arrays[i].array, arrays[i].stream, seed, cores.threads, error);
+    for (size_t i = 0; status == ATTN_OK && i < sizeof arrays / sizeof arrays[0]; i++) {
+        array_writer to = {
+            .file = file, .array = arrays[i].array, .stream = arrays[i].stream, .seed = seed, .threads = cores.threads};
+
+        status = write_array(launch, &to, error);
+    }
     if (status == ATTN_OK)
         return attn_input_close(file, error);
     if (status != ATTN_MPI)
@@ -112,7 +157,7 @@ static attn_status check_output(const bench *launch, const char *path, attn_erro
     if (status == ATTN_MPI || (status == ATTN_OK && strcmp(schema, "attn-input") == 0))
         return status;
     return attn_error_set(error, ATTN_ARGUMENT, "--output %s: exists and is not an input file; a new name is accepted",
-                          path);
+                          shown_path(path).text);
 }
 
 static attn_status perform(const bench *launch, const options *given, attn_error *error)

@@ -1,6 +1,7 @@
 /* attnbench report: what result files say. Rank 0 works alone; nothing is run. */
 #include "exports.h"
 #include "parse.h"
+#include "shown.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +51,7 @@ static attn_status read_format(const char *text, attn_table_format *out, attn_er
     attn_status status = parse_names(text, &names, &list, error);
 
     if (status == ATTN_OK && list.count != 1)
-        status = attn_error_set(error, ATTN_ARGUMENT, "--format %s: one name is accepted", text);
+        status = attn_error_set(error, ATTN_ARGUMENT, "--format %s: one name is accepted", shown_value(text).text);
     if (status == ATTN_OK)
         *out = (attn_table_format)list.values[0];
     free(list.values);
@@ -65,7 +66,7 @@ static attn_status check_plot(const char *path, attn_error *error)
         return ATTN_OK;
     if (dot == NULL || (strcmp(dot, ".png") != 0 && strcmp(dot, ".svg") != 0 && strcmp(dot, ".pdf") != 0))
         return attn_error_set(error, ATTN_ARGUMENT, "--plot %s: a name ending in .png, .svg or .pdf is accepted",
-                              *path != '\0' ? path : "\"\"");
+                              shown_path(path).text);
     return ATTN_OK;
 }
 

@@ -1,9 +1,12 @@
 /* attnbench run: expands a sweep, measures each case, records it at once, and prints what was recorded. */
+#include "agree.h"
+#include "digest.h"
 #include "exports.h"
 #include "interrupt.h"
 #include "launch.h"
 #include "measure.h"
 #include "message.h"
+#include "shown.h"
 
 #include <attn/input.h>
 #include <attn/random.h>
@@ -46,12 +49,15 @@ typedef struct run {
     rank_groups groups;
     attn_input *input;
     bench_case *cases;   /* [lists.count], in the order of the sweep */
-    unsigned char *skip; /* [lists.count] finished by an earlier launch, or the same case twice */
+    unsigned char *skip; /* [lists.count] valid in an earlier launch, or the same case twice */
     int64_t *order;      /* [lists.count] */
     char launch_id[LAUNCH_ID_SIZE];
     char output[PATH_MAX];
-    attn_result_writer *writer; /* on rank 0 */
-    int64_t finished;
+    attn_result_writer *writer; /* on rank 0, with the counts below */
+    int64_t finished;           /* cases of this launch that are recorded for good */
+    int64_t measured;           /* cases with a result, of this launch or an earlier one */
+    int64_t rows_checked, nan_rows;
+    char first_reason[ATTN_MESSAGE_MAX]; /* why a case did not run */
     bool invalid, interrupted;
 } run;
 
@@ -96,6 +102,7 @@ static attn_status check_input_options(const run *all, attn_error *error)
 
 static attn_status read_settings(run *all, attn_error *error)
 {
+    case_input *input = &all->context.input;
     const char *slash;
     attn_status status = options_check_pass(all->given, error);
 
@@ -116,9 +123,9 @@ static attn_status read_settings(run *all, attn_error *error)
     all->context.launch = all->launch;
     all->context.lists = &all->lists;
     all->context.launch_id = all->launch_id;
-    all->context.input = option_text(all->given, OPTION_INPUT);
-    slash = all->context.input != NULL ? strrchr(all->context.input, '/') : NULL;
-    all->context.input_name = slash != NULL ? slash + 1 : all->context.input != NULL ? all->context.input : "";
+    input->path = option_text(all->given, OPTION_INPUT);
+    slash = input->path != NULL ? strrchr(input->path, '/') : NULL;
+    input->name = slash != NULL ? slash + 1 : input->path != NULL ? input->path : "";
     return ATTN_OK;
 }
 
@@ -135,7 +142,7 @@ static attn_status prepare_cases(run *all, attn_error *error)
     all->order = calloc(count, sizeof *all->order);
     if (all->cases == NULL || all->skip == NULL || all->order == NULL)
         status = attn_error_set(error, ATTN_MEMORY, "no memory for %zu cases", count);
-    status = attn_comm_agree(all->launch->comm, status, error);
+    status = agree(all->launch->comm, status, error);
     for (int64_t i = 0; status == ATTN_OK && i < all->lists.count; i++) {
         const sweep_point point = sweep_at(&all->lists, i);
 
@@ -151,7 +158,7 @@ static attn_status prepare_cases(run *all, attn_error *error)
                           all->cases[0].reason.message);
 }
 
-/* On rank 0: marks the cases that an earlier launch finished and those that stand twice in the sweep. */
+/* On rank 0: marks the cases for which an earlier launch has a valid result and those that stand twice in the sweep. */
 static attn_status mark_skipped(run *all, attn_error *error)
 {
     char(*ids)[ATTN_ID_SIZE] = calloc((size_t)all->lists.count, sizeof *ids);
@@ -163,10 +170,11 @@ static attn_status mark_skipped(run *all, attn_error *error)
         status = attn_attributes_create(&factors, error);
         if (status != ATTN_OK)
             break;
-        status = bench_case_factors(&all->cases[i], &all->lists, all->context.input_name, factors);
+        status = bench_case_factors(&all->cases[i], &all->lists, &all->context.input, factors);
         attn_attributes_id(factors, ids[i]);
         attn_attributes_destroy(factors);
         all->skip[i] = attn_result_writer_has(all->writer, ids[i]);
+        all->measured += all->skip[i];
         for (int64_t j = 0; !all->skip[i] && j < i; j++)
             all->skip[i] = strcmp(ids[i], ids[j]) == 0;
     }
@@ -205,7 +213,7 @@ static attn_status open_output(run *all, attn_error *error)
             status = mark_skipped(all, error);
     }
     attn_attributes_destroy(environment);
-    status = attn_comm_agree(launch->comm, status, error);
+    status = agree(launch->comm, status, error);
     return status != ATTN_OK
                ? status
                : attn_comm_broadcast(launch->comm, 0, all->skip, (size_t)all->lists.count * sizeof *all->skip, error);
@@ -249,8 +257,13 @@ static attn_status keep(run *all, const attn_result *result, int64_t position, i
     if (status != ATTN_OK)
         return status;
     all->invalid = all->invalid || result->status == ATTN_CASE_INVALID;
-    if (result->status != ATTN_CASE_INTERRUPTED)
-        all->finished++;
+    all->finished += result->status != ATTN_CASE_INTERRUPTED;
+    all->measured += result->status != ATTN_CASE_SKIPPED;
+    if (result->status == ATTN_CASE_SKIPPED && all->first_reason[0] == '\0')
+        snprintf(all->first_reason, sizeof all->first_reason, "%s",
+                 attn_attributes_text(result->outcomes, "reason", ""));
+    all->rows_checked += attn_attributes_integer(result->outcomes, "rows_checked", 0);
+    all->nan_rows += attn_attributes_integer(result->outcomes, "nan_rows", 0);
     if (!option_given(all->given, OPTION_QUIET) && message_on_terminal()) {
         fprintf(stderr, "[%lld/%lld] ", (long long)position, (long long)total);
         attn_study_print_case_line(result, stderr);
@@ -284,10 +297,17 @@ static attn_status run_cases(run *all, attn_error *error)
         if (status == ATTN_OK && result != NULL)
             all->interrupted = result->status == ATTN_CASE_INTERRUPTED;
         attn_result_destroy(result);
-        if (status != ATTN_MPI)
-            status = attn_comm_agree(comm, status, error);
+        status = agree(comm, status, error);
     }
     return status;
+}
+
+/* Rank 0: such rows agree with the reference, but hardly as anybody wishes. */
+static void warn_of_nan(const run *all)
+{
+    if (all->nan_rows > 0 && !option_given(all->given, OPTION_QUIET))
+        message_warning(all->launch, "%lld of %lld checked rows are NaN because the input holds NaN or infinities",
+                        (long long)all->nan_rows, (long long)all->rows_checked);
 }
 
 /* Rank 0: prints and exports from the files, as anybody else would read them. */
@@ -303,6 +323,7 @@ static attn_status show(const run *all, const char *const *paths, size_t count, 
     if (status == ATTN_OK)
         status = exports_write(&all->wanted, results, error);
     attn_results_destroy(results);
+    warn_of_nan(all);
     return status;
 }
 
@@ -320,24 +341,31 @@ static attn_status finish(run *all, attn_status status, attn_error *error)
         return status;
     if (closed != ATTN_OK)
         return attn_error_set(error, closed, "%s", closing.message);
-    if (join)
-        return show(all, paths + 1, 1, error);
+    if (join) {
+        status = show(all, paths + 1, 1, error);
+        if (status == ATTN_OK && all->measured == 0) /* found while they were tried: the reasons are in the file */
+            status = attn_error_set(error, ATTN_UNSUPPORTED, "nothing could run: %s", all->first_reason);
+        return status;
+    }
     snprintf(parts, sizeof parts, "%s.parts", all->output);
     if (all->finished > 0) /* the file is there too when it was being resumed */
         show(all, paths, access(all->output, R_OK) == 0 ? 2 : 1, NULL);
     return attn_error_set(error, ATTN_INTERRUPTED,
-                          "interrupted by %s; finished cases are kept in %.200s.parts, --resume continues",
-                          interrupt_name() != NULL ? interrupt_name() : "a signal", all->output);
+                          "interrupted by %s; finished cases are kept in %s.parts, --resume continues",
+                          interrupt_name() != NULL ? interrupt_name() : "a signal", shown_path(all->output).text);
 }
 
 static attn_status perform(run *all, bool *wrong, attn_error *error)
 {
     const bench *launch = all->launch;
+    case_input *input = &all->context.input;
     attn_status status = read_settings(all, error);
 
     interrupt_watch();
-    if (status == ATTN_OK && all->context.input != NULL)
-        status = attn_input_open(launch->comm, all->context.input, &all->input, error);
+    if (status == ATTN_OK && input->path != NULL)
+        status = attn_input_open(launch->comm, input->path, &all->input, error);
+    if (status == ATTN_OK && input->path != NULL)
+        status = input_digest(launch->comm, all->input, input->digest, error);
     if (status == ATTN_OK)
         status = rank_groups_create(launch, &all->lists.axes[AXIS_RANKS], &all->groups, error);
     if (status == ATTN_OK)
@@ -350,8 +378,7 @@ static attn_status perform(run *all, bool *wrong, attn_error *error)
     }
     if (launch->rank == 0 && all->writer != NULL)
         status = finish(all, status, error);
-    if (status != ATTN_MPI)
-        status = attn_comm_agree(launch->comm, status, error);
+    status = agree(launch->comm, status, error);
     if (status == ATTN_OK)
         status = attn_comm_broadcast(launch->comm, 0, &all->invalid, sizeof all->invalid, error);
     *wrong = all->invalid;

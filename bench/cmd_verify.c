@@ -1,6 +1,8 @@
 /* attnbench verify: computes what input files ask for and compares it with what they expect, or with a float64
  * computation where they expect nothing. Every file is opened and checked before anything is computed. */
+#include "agree.h"
 #include "case.h"
+#include "shown.h"
 #include "verify.h"
 
 #include <errno.h>
@@ -38,7 +40,8 @@ static const char *base_name(const char *path)
 static attn_status target_path(const verification *all, const char *path, char *out, size_t size, attn_error *error)
 {
     if ((size_t)snprintf(out, size, "%s/%s", all->write, base_name(path)) >= size)
-        return attn_error_set(error, ATTN_ARGUMENT, "--write %.200s: a shorter name is accepted", all->write);
+        return attn_error_set(error, ATTN_ARGUMENT, "--write %s: a shorter name is accepted",
+                              shown_path(all->write).text);
     return ATTN_OK;
 }
 
@@ -55,13 +58,13 @@ static attn_status check_targets(const verification *all, attn_error *error)
         for (size_t j = 0; j < i; j++)
             if (strcmp(base_name(all->files[i]), base_name(all->files[j])) == 0)
                 return attn_error_set(error, ATTN_ARGUMENT,
-                                      "--write %s: two files are named %s; one of them is accepted", all->write,
-                                      base_name(all->files[i]));
+                                      "--write %s: two files are named %s; one of them is accepted",
+                                      shown_path(all->write).text, shown_value(base_name(all->files[i])).text);
         for (size_t j = 0; stat(target, &made) == 0 && j < all->count; j++)
             if (stat(all->files[j], &given) == 0 && made.st_dev == given.st_dev && made.st_ino == given.st_ino)
                 return attn_error_set(error, ATTN_ARGUMENT,
-                                      "--write %s: %s would be overwritten; another folder is accepted", all->write,
-                                      all->files[j]);
+                                      "--write %s: %s would be overwritten; another folder is accepted",
+                                      shown_path(all->write).text, shown_path(all->files[j]).text);
     }
     return ATTN_OK;
 }
@@ -73,15 +76,16 @@ static attn_status make_folder(const char *path, attn_error *error)
     struct stat found;
 
     if ((size_t)snprintf(part, sizeof part, "%s/", path) >= sizeof part)
-        return attn_error_set(error, ATTN_ARGUMENT, "--write %.200s: a shorter name is accepted", path);
+        return attn_error_set(error, ATTN_ARGUMENT, "--write %s: a shorter name is accepted", shown_path(path).text);
     for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdir(part, 0777) != 0 && errno != EEXIST)
-            return attn_error_set(error, ATTN_ARGUMENT, "--write %s: %s", path, strerror(errno));
+            return attn_error_set(error, ATTN_ARGUMENT, "--write %s: %s", shown_path(path).text, strerror(errno));
         *slash = '/';
     }
     if (stat(path, &found) != 0 || !S_ISDIR(found.st_mode))
-        return attn_error_set(error, ATTN_ARGUMENT, "--write %s: the name of a folder is accepted", path);
+        return attn_error_set(error, ATTN_ARGUMENT, "--write %s: the name of a folder is accepted",
+                              shown_path(path).text);
     return ATTN_OK;
 }
 
@@ -105,8 +109,8 @@ static attn_status read_settings(verification *all, attn_error *error)
         return attn_error_set(error, ATTN_ARGUMENT, "--write \"\": the name of a folder is accepted");
     if (all->write != NULL && all->lists.count > 1)
         return attn_error_set(error, ATTN_ARGUMENT,
-                              "--write %s: %lld ways to compute were asked for; one at a time is accepted", all->write,
-                              (long long)all->lists.count);
+                              "--write %s: %lld ways to compute were asked for; one at a time is accepted",
+                              shown_path(all->write).text, (long long)all->lists.count);
     return ATTN_OK;
 }
 
@@ -117,7 +121,7 @@ static attn_status open_files(verification *all, attn_error *error)
 
     all->inputs = calloc(all->count, sizeof *all->inputs);
     status = all->inputs != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for %zu files", all->count);
-    status = attn_comm_agree(all->launch->comm, status, error);
+    status = agree(all->launch->comm, status, error);
     for (size_t i = 0; status == ATTN_OK && i < all->count; i++) {
         char schema[32];
 
@@ -125,7 +129,8 @@ static attn_status open_files(verification *all, attn_error *error)
         if (status == ATTN_OK && strcmp(schema, "attn-input") == 0)
             status = attn_input_open(all->launch->comm, all->files[i], &all->inputs[i], error);
         else if (status == ATTN_OK && strcmp(schema, "attn-layer") != 0)
-            status = attn_error_set(error, ATTN_INPUT, "%s: schema %s; attn-input is accepted", all->files[i], schema);
+            status = attn_error_set(error, ATTN_INPUT, "%s: schema %s; attn-input is accepted",
+                                    shown_path(all->files[i]).text, schema);
     }
     return status;
 }
@@ -140,17 +145,7 @@ static attn_status prepare_folder(const verification *all, attn_error *error)
         status = check_targets(all, error);
     if (all->launch->rank == 0 && status == ATTN_OK)
         status = make_folder(all->write, error);
-    return attn_comm_agree(all->launch->comm, status, error);
-}
-
-/* Rank 0: a file or an array that was not checked. */
-static attn_status add_unchecked(verification *all, const char *path, const char *array, const char *how,
-                                 const char *reason, attn_error *error)
-{
-    if (all->first_reason[0] == '\0')
-        snprintf(all->first_reason, sizeof all->first_reason, "%s: %.300s", base_name(path), reason);
-    all->unchecked++;
-    return verify_add_row(all, path, array, how, NULL, error, "not checked: %s", reason);
+    return agree(all->launch->comm, status, error);
 }
 
 /* "avx2, allgather, 2x2, zigzag, allgather" */
@@ -167,8 +162,8 @@ static attn_status list_backward(verification *all, size_t file, const char *how
 
     for (size_t i = 0; status == ATTN_OK && !all->forward_only && i < sizeof backward / sizeof backward[0]; i++)
         if (attn_input_has(all->inputs[file], backward[i]))
-            status = add_unchecked(all, all->files[file], attn_input_array_path(backward[i]), how,
-                                   "this version has forward only", error);
+            status = verify_add_unchecked(all, all->files[file], attn_input_array_path(backward[i]), how,
+                                          "this version has forward only", error);
     return status;
 }
 
@@ -195,11 +190,11 @@ static attn_status verify_point(verification *all, size_t file, const sweep_poin
         }
     }
     if (status == ATTN_OK && launch->rank == 0 && one.runnable != ATTN_OK)
-        status = add_unchecked(all, all->files[file], "o, lse", "-", one.reason.message, error);
+        status = verify_add_unchecked(all, all->files[file], "o, lse", "-", one.reason.message, error);
     if (status == ATTN_OK && launch->rank == 0)
         status = list_backward(all, file, how, error);
     bench_case_release(&one);
-    return status == ATTN_MPI ? status : attn_comm_agree(launch->comm, status, error);
+    return agree(launch->comm, status, error);
 }
 
 static attn_status verify_files(verification *all, attn_error *error)
@@ -208,7 +203,8 @@ static attn_status verify_files(verification *all, attn_error *error)
 
     for (size_t i = 0; status == ATTN_OK && i < all->count; i++) {
         if (all->inputs[i] == NULL && all->launch->rank == 0)
-            status = add_unchecked(all, all->files[i], "y", "-", "layer files: this version has no layers", error);
+            status =
+                verify_add_unchecked(all, all->files[i], "y", "-", "layer files: this version has no layers", error);
         for (int64_t n = 0; status == ATTN_OK && all->inputs[i] != NULL && n < all->lists.count; n++) {
             const sweep_point point = sweep_at(&all->lists, n);
 
@@ -249,8 +245,7 @@ static attn_status perform(verification *all, bool *wrong, attn_error *error)
         status = verify_files(all, error);
     if (status == ATTN_OK && launch->rank == 0)
         status = print_outcome(all, error);
-    if (status != ATTN_MPI)
-        status = attn_comm_agree(launch->comm, status, error);
+    status = agree(launch->comm, status, error);
     if (status == ATTN_OK)
         status = attn_comm_broadcast(launch->comm, 0, &all->failed, sizeof all->failed, error);
     *wrong = all->failed > 0;

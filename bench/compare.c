@@ -1,6 +1,5 @@
 #include "compare.h"
-
-#include <attn/comm.h>
+#include "agree.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -24,15 +23,6 @@ static output output_of(const attn_dist *dist, const tensors *arrays, attn_input
     return (output){arrays->lse, attn_dtype_accumulator(problem->dtype), part->head_begin, part->head_count, 1};
 }
 
-static double distance(double got, double want)
-{
-    if (got == want || (isnan(got) && isnan(want)))
-        return 0;
-    if (!isfinite(got) || !isfinite(want))
-        return INFINITY;
-    return fabs(got - want) / (1 + fabs(want));
-}
-
 /* The same difference as numbers that can be sent; global indices are exact in a double. */
 enum { PACKED_ERROR, PACKED_B, PACKED_H, PACKED_I, PACKED_D, PACKED_GOT, PACKED_WANT, PACKED_COUNT };
 
@@ -45,7 +35,7 @@ static void compare_own(const attn_dist *dist, const output *got, const double *
     memset(worst, 0, PACKED_COUNT * sizeof *worst);
     worst[PACKED_ERROR] = -1; /* a rank with nothing to compare */
     for (int64_t n = 0; n < count; n++) {
-        const double value = attn_load(got->dtype, got->data, (size_t)n), error = distance(value, want[n]);
+        const double value = attn_load(got->dtype, got->data, (size_t)n), error = attn_check_error(value, want[n]);
         const int64_t row = n / got->width, head = row / rows->rows;
 
         if (error <= worst[PACKED_ERROR])
@@ -69,7 +59,7 @@ static attn_status find_worst(const attn_dist *dist, const double own[PACKED_COU
     const double *worst = all;
     attn_status status = all != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for %d ranks", ranks);
 
-    status = attn_comm_agree(comm, status, error);
+    status = agree(comm, status, error);
     if (status == ATTN_OK)
         status = attn_comm_gather(comm, own, PACKED_COUNT, all, error);
     if (status == ATTN_OK) {
@@ -102,9 +92,9 @@ attn_status compare_array(attn_dist *dist, const tensors *arrays, attn_input *in
         want != NULL ? ATTN_OK
                      : attn_error_set(error, ATTN_MEMORY, "no memory for this rank's %s", attn_input_array_path(array));
 
-    status = attn_comm_agree(comm, status, error);
+    status = agree(comm, status, error);
     if (status == ATTN_OK)
-        status = attn_comm_agree(comm, attn_input_read(input, array, &block, ATTN_FLOAT64, want, error), error);
+        status = agree(comm, attn_input_read(input, array, &block, ATTN_FLOAT64, want, error), error);
     if (status == ATTN_OK) {
         compare_own(dist, &got, want, own);
         status = find_worst(dist, own, out, error);
@@ -131,11 +121,11 @@ static attn_status copy_array(MPI_Comm comm, attn_input *from, attn_input *to, a
 
     if (status == ATTN_OK && (data = tensor_allocate(shape->batch * heads * length * width, dtype)) == NULL)
         status = attn_error_set(error, ATTN_MEMORY, "no memory to copy %s", attn_input_array_path(array));
-    status = attn_comm_agree(comm, status, error);
+    status = agree(comm, status, error);
     if (status == ATTN_OK)
-        status = attn_comm_agree(comm, attn_input_read(from, array, &block, dtype, data, error), error);
+        status = agree(comm, attn_input_read(from, array, &block, dtype, data, error), error);
     if (status == ATTN_OK)
-        status = attn_comm_agree(comm, attn_input_write(to, array, &block, dtype, data, error), error);
+        status = agree(comm, attn_input_write(to, array, &block, dtype, data, error), error);
     free(data);
     attn_segments_destroy(rows);
     return status;
@@ -158,13 +148,13 @@ static attn_status write_output(attn_dist *dist, attn_input *to, attn_input_arra
         own != NULL ? ATTN_OK
                     : attn_error_set(error, ATTN_MEMORY, "no memory for this rank's %s", attn_input_array_path(array));
 
-    status = attn_comm_agree(comm, status, error);
+    status = agree(comm, status, error);
     if (status == ATTN_OK) {
         for (int64_t b = 0; part->head_count > 0 && b < batch; b++)
             memcpy(own + (size_t)(b * part->head_count) * head_bytes,
                    (const char *)from.data + (size_t)(b * from.head_count + first) * head_bytes,
                    (size_t)part->head_count * head_bytes);
-        status = attn_comm_agree(comm, attn_input_write(to, array, &block, from.dtype, own, error), error);
+        status = agree(comm, attn_input_write(to, array, &block, from.dtype, own, error), error);
     }
     free(own);
     return status;

@@ -6,7 +6,7 @@
 
 /* The largest difference of an array; known on rank 0. */
 typedef struct difference {
-    double error;       /* largest |got - want| / (1 + |want|); +inf where one side alone is NaN or infinite */
+    double error;       /* largest attn_check_error */
     int64_t b, h, i, d; /* where it stands; d is 0 for lse */
     double got, want;   /* there */
 } difference;

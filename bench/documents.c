@@ -1,5 +1,6 @@
 #include "documents.h"
 #include "parse.h"
+#include "shown.h"
 
 #include <attn/partition.h>
 #include <attn/random.h>
@@ -17,7 +18,7 @@ static attn_status refuse(const char *option, const char *text, attn_error *erro
     return attn_error_set(error, ATTN_ARGUMENT,
                           "%s %s: a number of documents, fixed:N, uniform:LO:HI (LO <= HI) or "
                           "lognormal:MEDIAN:SIGMA is accepted",
-                          option, *text != '\0' ? text : "\"\"");
+                          option, shown_value(text).text);
 }
 
 /* Cuts "a:b" in two; false without a colon. */
@@ -101,6 +102,67 @@ static int64_t drawn_length(const document_law *law, int64_t seq, uint64_t seed,
     return length < (double)seq ? (int64_t)length : seq;
 }
 
+double documents_least(const document_law *law, int64_t seq)
+{
+    switch (law->kind) {
+    case DOCUMENTS_COUNT:
+        return (double)law->count + 1;
+    case DOCUMENTS_UNIFORM:
+        return floor((double)seq / (double)law->hi) + 1;
+    case DOCUMENTS_LOGNORMAL:
+    case DOCUMENTS_OFF:
+        break;
+    }
+    return 0;
+}
+
+int64_t documents_known(const document_law *law, int64_t seq)
+{
+    if (law->kind == DOCUMENTS_COUNT)
+        return law->count;
+    if (law->kind == DOCUMENTS_UNIFORM && law->lo == law->hi)
+        return (seq - 1) / law->hi + 1;
+    return 0;
+}
+
+/* Documents of even lengths. */
+static attn_status share_rows(const document_law *law, int64_t seq, int_list *list, attn_error *error)
+{
+    if (law->count > INT32_MAX)
+        return attn_error_set(error, ATTN_ARGUMENT, "--documents %lld: at most %d documents are accepted",
+                              (long long)law->count, INT32_MAX);
+    list->count = law->count + 1;
+    list->values = malloc((size_t)list->count * sizeof *list->values);
+    for (int64_t i = 0; list->values != NULL && i < list->count; i++)
+        list->values[i] = attn_share_begin(seq, (int)law->count, (int)i);
+    return ATTN_OK;
+}
+
+/* Documents of drawn lengths, in room that grows as they come. */
+static void draw_rows(const document_law *law, int64_t seq, uint64_t seed, int_list *list)
+{
+    int64_t begin = 0, room = 0;
+
+    for (;;) {
+        if (list->count == room) {
+            int64_t *values;
+
+            room = 2 * room + 64;
+            values = realloc(list->values, (size_t)room * sizeof *values);
+            if (values == NULL) {
+                free(list->values);
+                list->values = NULL;
+                return;
+            }
+            list->values = values;
+        }
+        list->values[list->count++] = begin;
+        if (begin == seq)
+            return;
+        begin += drawn_length(law, seq - begin, seed, (uint64_t)list->count - 1);
+    }
+}
+
 attn_status documents_starts(const document_law *law, int64_t seq, uint64_t seed, int64_t **starts, int64_t *documents,
                              attn_error *error)
 {
@@ -111,31 +173,15 @@ attn_status documents_starts(const document_law *law, int64_t seq, uint64_t seed
     *documents = 0;
     if (law->kind == DOCUMENTS_OFF)
         return ATTN_OK;
-    if (law->kind == DOCUMENTS_COUNT) {
-        if (law->count > INT32_MAX)
-            return attn_error_set(error, ATTN_ARGUMENT, "--documents %lld: at most %d documents are accepted",
-                                  (long long)law->count, INT32_MAX);
-        list.count = law->count + 1;
-        list.values = malloc((size_t)list.count * sizeof *list.values);
-        for (int64_t i = 0; list.values != NULL && i < list.count; i++)
-            list.values[i] = attn_share_begin(seq, (int)law->count, (int)i);
-    } else {
-        int64_t begin = 0;
-        const size_t room = (size_t)seq + 1; /* no document is shorter than one row */
-
-        list.values = malloc(room * sizeof *list.values);
-        while (list.values != NULL && begin < seq) {
-            const int64_t length = drawn_length(law, seq - begin, seed, (uint64_t)list.count);
-
-            list.values[list.count++] = begin;
-            begin += length;
-        }
-        if (list.values != NULL)
-            list.values[list.count++] = seq;
-    }
-    if (list.values == NULL)
-        return attn_error_set(error, ATTN_MEMORY, "no memory for the documents of %lld rows", (long long)seq);
+    if (law->kind == DOCUMENTS_COUNT)
+        status = share_rows(law, seq, &list, error);
+    else
+        draw_rows(law, seq, seed, &list);
+    if (status == ATTN_OK && list.values == NULL)
+        status = attn_error_set(error, ATTN_MEMORY, "no memory for the documents of %lld rows", (long long)seq);
+    if (status != ATTN_OK)
+        return status;
     *starts = list.values;
     *documents = list.count - 1;
-    return status;
+    return ATTN_OK;
 }

@@ -29,6 +29,11 @@ typedef struct document_laws {
 /* Reads a comma-separated list of "8", "fixed:N", "uniform:LO:HI", "lognormal:MEDIAN:SIGMA". ATTN_ARGUMENT. */
 attn_status documents_parse(const char *option, const char *text, document_laws *out, attn_error *error);
 
+/* From the law alone, without making them: how many starts documents_starts gives at least, and how many documents it
+ * makes, 0 where that depends on what is drawn. */
+double documents_least(const document_law *law, int64_t seq);
+int64_t documents_known(const document_law *law, int64_t seq);
+
 /* Starts of the documents of a sequence of `seq` rows, [documents + 1]; NULL and 0 when off.
  *   starts  out, to be freed with free() */
 attn_status documents_starts(const document_law *law, int64_t seq, uint64_t seed, int64_t **starts, int64_t *documents,

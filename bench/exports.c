@@ -1,4 +1,5 @@
 #include "exports.h"
+#include "shown.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -27,7 +28,7 @@ attn_status exports_read(const options *given, exports *out, attn_error *error)
     }
     if (out->json != NULL && out->csv != NULL && strcmp(out->json, out->csv) == 0)
         return attn_error_set(error, ATTN_ARGUMENT, "--json and --csv both write %s; two names are accepted",
-                              is_stdout(out->json) ? "stdout" : out->json);
+                              is_stdout(out->json) ? "stdout" : shown_path(out->json).text);
     return ATTN_OK;
 }
 
@@ -51,8 +52,8 @@ attn_status exports_check_path(option_key key, const char *path, attn_error *err
     }
     if (good)
         return ATTN_OK;
-    return attn_error_set(error, ATTN_ARGUMENT, "%s %s: cannot be written: %s", option_label(key), path,
-                          strerror(errno));
+    return attn_error_set(error, ATTN_ARGUMENT, "%s %s: cannot be written: %s", option_label(key),
+                          shown_path(path).text, strerror(errno));
 }
 
 attn_status exports_check(const exports *wanted, attn_error *error)
@@ -102,12 +103,13 @@ static attn_status write_one(export_writer *writer, const char *path, const attn
         return ATTN_OK;
     file = standard ? stdout : fopen(path, "w");
     if (file == NULL)
-        return attn_error_set(error, ATTN_FILE, "%s: %s", path, strerror(errno));
+        return attn_error_set(error, ATTN_FILE, "%s: %s", shown_path(path).text, strerror(errno));
     status = writer(results, file, error);
     bad = ferror(file) != 0;
     bad = (standard ? fflush(file) : fclose(file)) != 0 || bad;
     if (status == ATTN_OK && bad)
-        status = attn_error_set(error, ATTN_FILE, "%s: cannot be written", standard ? "standard output" : path);
+        status = attn_error_set(error, ATTN_FILE, "%s: cannot be written",
+                                standard ? "standard output" : shown_path(path).text);
     return status;
 }
 

@@ -8,8 +8,9 @@ static const char *asked(const name_table *names, int64_t index)
     return index == NAME_AUTO ? "auto" : names->name((size_t)index);
 }
 
-static void put_problem(filling *to, const attn_problem *problem)
+static void put_problem(filling *to, const bench_case *one, bool alibi, bool sinks)
 {
+    const attn_problem *problem = &one->problem;
     const attn_shape *shape = &problem->shape;
     const attn_mask *mask = &problem->mask;
 
@@ -26,24 +27,31 @@ static void put_problem(filling *to, const attn_problem *problem)
     put_integer(to, "window_right", mask->window_right);
     put_real(to, "softcap", problem->score.softcap);
     put_real(to, "scale", problem->score.scale);
-    put_integer(to, "alibi", problem->score.alibi_slopes != NULL);
-    put_integer(to, "sinks", problem->score.sinks != NULL);
-    put_integer(to, "documents", mask->documents);
+    put_integer(to, "alibi", alibi);
+    put_integer(to, "sinks", sinks);
+    put_integer(to, "documents", one->documents);
 }
 
-attn_status bench_case_factors(const bench_case *one, const sweep *lists, const char *input, attn_attributes *factors)
+attn_status bench_case_factors(const bench_case *one, const sweep *lists, const case_input *input,
+                               attn_attributes *factors)
 {
     const int64_t *at = one->point.at;
     const document_law *law = &lists->documents.laws[at[AXIS_DOCUMENTS]];
     const attn_plan *plan = &one->plan;
     const bool planned = plan->ranks > 0;
     const attn_grid grid = planned ? plan->grid : lists->grids[at[AXIS_GRID]];
+    const attn_score *score = &one->problem.score;
+    const bool generated = input->path == NULL;
     filling to = {factors, ATTN_OK};
 
-    put_problem(&to, &one->problem);
-    if (*input == '\0' && law->kind != DOCUMENTS_OFF && law->kind != DOCUMENTS_COUNT)
+    /* What was asked for: a case that is refused early has no arrays. */
+    put_problem(&to, one, generated ? lists->alibi : score->alibi_slopes != NULL,
+                generated ? lists->sinks : score->sinks != NULL);
+    if (generated && law->kind != DOCUMENTS_OFF && law->kind != DOCUMENTS_COUNT)
         put_text(&to, "document_lengths", law->text); /* as many documents may have other lengths */
-    put_text(&to, "input", input);
+    put_text(&to, "input", input->name);
+    if (!generated)
+        put_text(&to, "input_digest", input->digest); /* files of one name may differ */
     put_text(&to, "pass", "forward");
     put_text(&to, "kernel", planned ? attn_kernel_name(plan->kernel) : asked(&names_kernel, at[AXIS_KERNEL]));
     put_text(&to, "exchange", planned ? attn_exchange_name(plan->exchange) : asked(&names_exchange, at[AXIS_EXCHANGE]));

@@ -1,47 +1,29 @@
 #include "groups.h"
+#include "agree.h"
+#include "memory.h"
 
 #include <attn/kernel.h>
 
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Bytes that this node can still give (MemAvailable); infinite where the system does not tell. */
-static double available_memory(void)
-{
-    FILE *file = fopen("/proc/meminfo", "r");
-    char line[256];
-    double kib, bytes = INFINITY;
-
-    if (file == NULL)
-        return bytes;
-    while (isinf(bytes) && fgets(line, sizeof line, file) != NULL)
-        if (sscanf(line, "MemAvailable: %lf kB", &kib) == 1)
-            bytes = kib * 1024;
-    fclose(file);
-    return bytes;
-}
 
 /* Collective over the group: reads and reduces what its ranks have. */
 static attn_status survey(rank_group *group, attn_error *error)
 {
     attn_cores cores;
-    double least[2], most[1];
+    double least[1], most[1];
     attn_status status = attn_comm_cores(group->comm, &cores, error);
 
     if (status != ATTN_OK)
         return status;
-    least[0] = cores.threads;
-    least[1] = available_memory();
+    least[0] = memory_available();
     most[0] = cores.node_ranks;
-    status = attn_comm_min(group->comm, least, 2, error);
+    status = attn_comm_min(group->comm, least, 1, error);
     if (status == ATTN_OK)
         status = attn_comm_max(group->comm, most, 1, error);
     if (status != ATTN_OK)
         return status;
-    group->threads = (int)least[0];
-    group->memory = least[1];
+    group->memory = least[0];
     group->node_ranks = (int)most[0];
     group->nodes = cores.nodes;
     group->cores = cores.available;
@@ -55,18 +37,19 @@ static attn_status survey(rank_group *group, attn_error *error)
     return attn_comm_gather_text(group->comm, cores.binding, &group->bindings, error);
 }
 
-static attn_status create_group(const bench *launch, int ranks, rank_group *group, attn_error *error)
+static attn_status create_group(const bench *launch, int ranks, int threads, rank_group *group, attn_error *error)
 {
     rank_group known;
-    attn_status status = ATTN_OK;
+    attn_status status;
 
     group->ranks = ranks;
+    group->threads = threads;
     status = attn_comm_first(launch->comm, ranks, &group->comm, error);
     if (status != ATTN_OK)
         return status;
     if (rank_group_has(group, launch))
         status = survey(group, error);
-    status = attn_comm_agree(launch->comm, status, error);
+    status = agree(launch->comm, status, error);
     if (status != ATTN_OK)
         return status;
     known = *group;
@@ -77,19 +60,38 @@ static attn_status create_group(const bench *launch, int ranks, rank_group *grou
     return status;
 }
 
+/* Collective over the launch. A rank's share of its cores among all ranks of the launch, the least over the ranks: the
+ * same for every group, so that a series over ranks keeps its threads. */
+static attn_status default_threads(const bench *launch, int *out, attn_error *error)
+{
+    attn_cores cores;
+    double least;
+    attn_status status = attn_comm_cores(launch->comm, &cores, error);
+
+    if (status != ATTN_OK)
+        return status;
+    least = cores.threads;
+    status = attn_comm_min(launch->comm, &least, 1, error);
+    *out = (int)least;
+    return status;
+}
+
 attn_status rank_groups_create(const bench *launch, const int_list *ranks, rank_groups *out, attn_error *error)
 {
+    int threads = 1;
     attn_status status;
 
     out->count = 0;
     out->groups = calloc((size_t)ranks->count, sizeof *out->groups);
     status = out->groups != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for the groups of ranks");
-    status = attn_comm_agree(launch->comm, status, error);
+    status = agree(launch->comm, status, error);
+    if (status == ATTN_OK)
+        status = default_threads(launch, &threads, error);
     for (int64_t i = 0; status == ATTN_OK && i < ranks->count; i++) {
         if (rank_groups_find(out, ranks->values[i]) != NULL)
             continue;
         out->count++;
-        status = create_group(launch, (int)ranks->values[i], &out->groups[out->count - 1], error);
+        status = create_group(launch, (int)ranks->values[i], threads, &out->groups[out->count - 1], error);
     }
     return status;
 }

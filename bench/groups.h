@@ -11,11 +11,11 @@
 typedef struct rank_group {
     MPI_Comm comm; /* of the group; not for use on ranks outside */
     int ranks;
-    int threads;                      /* default number of threads: the least over the ranks */
+    int threads;                      /* default number of threads, the same for all groups of a launch */
     int nodes;                        /* of the group */
     int node_ranks;                   /* ranks of the fullest node */
     int cores;                        /* over all nodes in use */
-    double memory;                    /* bytes free on the node with the least */
+    double memory;                    /* bytes that the node with the least can still give */
     char *bindings;                   /* on rank 0: one line a rank; NULL elsewhere */
     size_t kernels[ATTN_DTYPE_COUNT]; /* table index of rank 0's best kernel for each type */
 } rank_group;

@@ -2,11 +2,13 @@
  * one file cmd_NAME.c and one row of the table here. */
 #include "bench.h"
 #include "message.h"
+#include "shown.h"
 #include "suggest.h"
 
 #include <attn/version.h>
 
 #include <mpi.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +75,8 @@ static attn_status unknown_subcommand(const char *name, attn_error *error)
     if (best.nearest != NULL)
         snprintf(meant, sizeof meant, "did you mean \"%s\"? ", best.nearest);
     accepted_names(accepted, sizeof accepted);
-    return attn_error_set(error, ATTN_ARGUMENT, "unknown subcommand \"%s\"; %saccepted: %s", name, meant, accepted);
+    return attn_error_set(error, ATTN_ARGUMENT, "unknown subcommand \"%s\"; %saccepted: %s",
+                          *name != '\0' ? shown_value(name).text : "", meant, accepted);
 }
 
 static attn_status dispatch(const bench *launch, int argc, char **argv, bool *wrong, attn_error *error)
@@ -139,6 +142,7 @@ int main(int argc, char **argv)
     bench launch = {.command_line = line};
     int provided;
 
+    omp_set_dynamic(0); /* OMP_DYNAMIC would let teams shrink with the load */
     if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
         fprintf(stderr, "attnbench: MPI cannot be initialised\n");
         free(line);

@@ -1,4 +1,5 @@
 #include "measure.h"
+#include "agree.h"
 #include "interrupt.h"
 #include "tensors.h"
 
@@ -53,7 +54,7 @@ static attn_status make_inputs(const measure_context *context, attn_dist *dist, 
     else
         tensors_generate(dist, context->lists->seed, arrays);
     *seconds = attn_clock() - begin;
-    return attn_comm_agree(attn_dist_comm(dist), status, error);
+    return agree(attn_dist_comm(dist), status, error);
 }
 
 /* Brings the samples of all ranks to rank 0 as [rep][rank][phase]. */
@@ -71,7 +72,7 @@ static attn_status gather_samples(const bench_case *one, attn_dist *dist, measur
         if (by_rank == NULL || made->all == NULL)
             status = attn_error_set(error, ATTN_MEMORY, "no memory for %lld repetitions", (long long)reps);
     }
-    status = attn_comm_agree(attn_dist_comm(dist), status, error);
+    status = agree(attn_dist_comm(dist), status, error);
     if (status == ATTN_OK)
         status = attn_comm_gather(attn_dist_comm(dist), made->samples.seconds, count, by_rank, error);
     if (status == ATTN_OK && root)
@@ -90,10 +91,9 @@ static attn_status validate(const measure_context *context, const bench_case *on
     const MPI_Comm comm = attn_dist_comm(last->dist);
     attn_row *rows = NULL;
     int64_t count = 0;
-    attn_status status =
-        attn_sample_rows(&one->problem.shape, CHECKED_ROWS, context->lists->seed, &rows, &count, error);
+    attn_status status = attn_sample_rows(&one->plan, CHECKED_ROWS, context->lists->seed, &rows, &count, error);
 
-    status = attn_comm_agree(comm, status, error);
+    status = agree(comm, status, error);
     if (status == ATTN_OK)
         status = attn_dist_check(last->dist, &last->buffers, rows, count, tensors_epsilon(one->problem.dtype, input),
                                  &made->check, error);
@@ -101,8 +101,8 @@ static attn_status validate(const measure_context *context, const bench_case *on
     return status;
 }
 
-static attn_status run_on_group(const measure_context *context, const bench_case *one, measured *made,
-                                attn_error *error)
+/* After ATTN_MPI in any step no other collective call is made: what is left open ends with the program. */
+static attn_status run_on_group(const measure_context *context, bench_case *one, measured *made, attn_error *error)
 {
     const MPI_Comm comm = one->group->comm;
     repetition each = {.dist = NULL};
@@ -110,17 +110,19 @@ static attn_status run_on_group(const measure_context *context, const bench_case
     tensors arrays = {.q = NULL};
     attn_input *input = NULL;
     double read_seconds = 0;
-    attn_status status = attn_dist_create(comm, &one->plan, &each.dist, error);
+    attn_status status = agree(comm, bench_case_load(context->lists, one, error), error);
 
     if (status == ATTN_OK)
-        status = attn_comm_agree(comm, tensors_create(each.dist, &arrays, error), error);
-    if (status == ATTN_OK && context->input != NULL)
-        status = attn_input_open(comm, context->input, &input, error);
+        status = attn_dist_create(comm, &one->plan, &each.dist, error);
+    if (status == ATTN_OK)
+        status = agree(comm, tensors_create(each.dist, &arrays, error), error);
+    if (status == ATTN_OK && context->input.path != NULL)
+        status = attn_input_open(comm, context->input.path, &input, error);
     if (status == ATTN_OK)
         status = make_inputs(context, each.dist, input, &arrays, &read_seconds, error);
     if (status == ATTN_OK) {
         each.buffers = tensors_buffers(&arrays);
-        status = attn_comm_agree(comm, attn_sample(&context->sampling, &target, &made->samples, error), error);
+        status = agree(comm, attn_sample(&context->sampling, &target, &made->samples, error), error);
     }
     if (status == ATTN_OK && made->samples.reps > 0) {
         made->samples.seconds[ATTN_PHASE_INPUT_READ] = read_seconds; /* once a case: in its first repetition alone */
@@ -128,13 +130,22 @@ static attn_status run_on_group(const measure_context *context, const bench_case
         if (status == ATTN_OK)
             status = validate(context, one, &each, input, made, error);
     }
-    attn_input_close(input, NULL);
+    if (status != ATTN_MPI) { /* these are collective */
+        attn_input_close(input, NULL);
+        attn_dist_destroy(each.dist);
+    }
     tensors_release(&arrays);
-    attn_dist_destroy(each.dist);
+    bench_case_unload(one);
     return status;
 }
 
-attn_status measure_case(const measure_context *context, const bench_case *one, attn_result **result, attn_error *error)
+/* Whether a case that could not be run for this reason leaves the others of its sweep runnable. */
+static bool concerns_case(attn_status status)
+{
+    return status == ATTN_OK || status == ATTN_MEMORY || status == ATTN_UNSUPPORTED || status == ATTN_INTERRUPTED;
+}
+
+attn_status measure_case(const measure_context *context, bench_case *one, attn_result **result, attn_error *error)
 {
     const bench *launch = context->launch;
     measured made = {.status = ATTN_OK};
@@ -153,7 +164,7 @@ attn_status measure_case(const measure_context *context, const bench_case *one, 
         if (status != ATTN_OK)
             goto cleanup;
         made.status = attn_comm_agree(launch->comm, made.status, &made.reason);
-        if (made.status != ATTN_OK && made.status != ATTN_MEMORY && made.status != ATTN_INTERRUPTED) {
+        if (!concerns_case(made.status)) {
             status = attn_error_set(error, made.status, "%s", made.reason.message);
             goto cleanup;
         }

@@ -13,20 +13,18 @@ typedef struct measure_context {
     const bench *launch;
     const sweep *lists;
     attn_sampler_options sampling;
-    const char *input;      /* path of the input file, or NULL */
-    const char *input_name; /* its base name, or "" */
+    case_input input;
     const char *launch_id;
 } measure_context;
 
 /* Collective over the launch: the ranks of the case's group run it, the others sleep. Records what happened, also a
- * case that cannot run, is interrupted, or finds no memory.
+ * case that cannot run, is interrupted, or finds no memory or no threads.
  *   result  out, on rank 0 destroyed by the caller; NULL elsewhere and on failure */
-attn_status measure_case(const measure_context *context, const bench_case *one, attn_result **result,
-                         attn_error *error);
+attn_status measure_case(const measure_context *context, bench_case *one, attn_result **result, attn_error *error);
 
 /* What came of one case on the ranks of its group. */
 typedef struct measured {
-    attn_status status; /* ATTN_OK, ATTN_MEMORY or ATTN_INTERRUPTED, with the reason */
+    attn_status status; /* ATTN_OK, ATTN_MEMORY, ATTN_UNSUPPORTED or ATTN_INTERRUPTED, with the reason */
     attn_error reason;
     attn_samples samples;
     double *all; /* on rank 0: samples of all ranks, [reps][ranks][ATTN_PHASE_COUNT] */

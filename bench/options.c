@@ -1,4 +1,5 @@
 #include "options.h"
+#include "shown.h"
 #include "suggest.h"
 
 #include <popt.h>
@@ -88,13 +89,14 @@ static attn_status refuse_option(const option_set *set, const char *command, con
     char typed[64], meant[96] = "";
     suggestion best = {typed, NULL, 0};
 
-    snprintf(typed, sizeof typed, "%.*s", (int)strcspn(bad, "="), bad);
+    if ((size_t)snprintf(typed, sizeof typed, "%.*s", (int)strcspn(bad, "="), bad) >= sizeof typed)
+        memcpy(typed + sizeof typed - 4, "...", 4);
     if (code == POPT_ERROR_NOARG)
         return attn_error_set(error, ATTN_ARGUMENT, "%s: a value is needed; see attnbench %s --help", typed, command);
     if (code == POPT_ERROR_UNWANTEDARG)
-        return attn_error_set(error, ATTN_ARGUMENT, "%s: a switch, it takes no value", bad);
+        return attn_error_set(error, ATTN_ARGUMENT, "%s: a switch, it takes no value", shown_value(bad).text);
     if (code != POPT_ERROR_BADOPT)
-        return attn_error_set(error, ATTN_ARGUMENT, "%s: %s", bad, poptStrerror(code));
+        return attn_error_set(error, ATTN_ARGUMENT, "%s: %s", shown_value(bad).text, poptStrerror(code));
     for (size_t i = 0; i < set->count; i++)
         suggest_offer(&best, specs[set->keys[i]].label);
     if (best.nearest != NULL)
@@ -156,7 +158,7 @@ attn_status options_parse(const option_set *set, int argc, char **argv, options 
             given->file_count++;
         if (!set->takes_files && !given->given[OPTION_HELP])
             status = attn_error_set(error, ATTN_ARGUMENT, "%s: %s takes options only; see attnbench %s --help",
-                                    files[0], argv[0], argv[0]);
+                                    shown_value(files[0]).text, argv[0], argv[0]);
     }
     if (status == ATTN_OK)
         *out = given;
@@ -218,8 +220,7 @@ attn_status options_check_pass(const options *given, attn_error *error)
 
     if (pass == NULL || strcmp(pass, "forward") == 0)
         return ATTN_OK;
-    return attn_error_set(error, ATTN_ARGUMENT, "--pass %s: this version has forward only",
-                          *pass != '\0' ? pass : "\"\"");
+    return attn_error_set(error, ATTN_ARGUMENT, "--pass %s: this version has forward only", shown_value(pass).text);
 }
 
 #define HELP_WIDTH 98

@@ -35,7 +35,7 @@
     X(SEED, PROBLEM, "seed", "N", "0", "seed of data, sinks, lengths, order of cases and checked rows")                \
     X(PASS, WHAT, "pass", "NAME", "[forward]", "what to compute; this version has forward only")                       \
     X(KERNEL, WHAT, "kernel", "NAMES", "auto", "one rank's computation; see attnbench list")                           \
-    X(THREADS, WHAT, "threads", "LIST", "[allowed cores / ranks on them]", "OpenMP threads of a rank")                 \
+    X(THREADS, WHAT, "threads", "LIST", "[allowed cores / ranks of the launch on them]", "OpenMP threads of a rank")   \
     X(RANKS, DISTRIBUTE, "ranks", "LIST", "[all of the launch]", "numbers of ranks; the others sleep meanwhile")       \
     X(GRID, DISTRIBUTE, "grid", "LIST", "auto", "PSxPH: parts of the sequence x parts of the heads")                   \
     X(EXCHANGE, DISTRIBUTE, "exchange", "NAMES", "auto", "how parts of a sequence share k and v")                      \

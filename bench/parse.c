@@ -1,4 +1,5 @@
 #include "parse.h"
+#include "shown.h"
 #include "suggest.h"
 
 #include <errno.h>
@@ -88,7 +89,7 @@ static bool read_integer(const char *text, number_kind kind, int64_t *out)
 attn_status parse_integer(const char *option, const char *text, number_kind kind, int64_t *out, attn_error *error)
 {
     if (!read_integer(text, kind, out))
-        return attn_error_set(error, ATTN_ARGUMENT, "%s %s: %s is accepted", option, *text != '\0' ? text : "\"\"",
+        return attn_error_set(error, ATTN_ARGUMENT, "%s %s: %s is accepted", option, shown_value(text).text,
                               number_words[kind]);
     return ATTN_OK;
 }
@@ -146,15 +147,15 @@ attn_status parse_integers(const char *option, const char *text, number_kind kin
             const attn_status status = read_range(item, kind, out, &good, error);
 
             if (status == ATTN_ARGUMENT)
-                return attn_error_set(error, status, "%s %s: at most %d values are accepted", option, text,
-                                      PARSE_LIST_MAX);
+                return attn_error_set(error, status, "%s %s: at most %d values are accepted", option,
+                                      shown_value(text).text, PARSE_LIST_MAX);
             if (status != ATTN_OK)
                 return status;
         }
         if (!good)
             return attn_error_set(error, ATTN_ARGUMENT,
                                   "%s %s: %s, a list 1024,2048 or a range 1k:64k:x2 or 1k:8k:+1k is accepted", option,
-                                  *text != '\0' ? text : "\"\"", number_words[kind]);
+                                  shown_value(text).text, number_words[kind]);
     }
     return ATTN_OK;
 }
@@ -184,7 +185,7 @@ static bool read_real(const char *text, real_kind kind, double *out)
 attn_status parse_real(const char *option, const char *text, real_kind kind, double *out, attn_error *error)
 {
     if (!read_real(text, kind, out))
-        return attn_error_set(error, ATTN_ARGUMENT, "%s %s: %s is accepted", option, *text != '\0' ? text : "\"\"",
+        return attn_error_set(error, ATTN_ARGUMENT, "%s %s: %s is accepted", option, shown_value(text).text,
                               real_words[kind]);
     return ATTN_OK;
 }
@@ -200,7 +201,7 @@ attn_status parse_reals(const char *option, const char *text, real_kind kind, re
 
         if (!fits || !read_real(item, kind, &value) || out->count >= PARSE_LIST_MAX)
             return attn_error_set(error, ATTN_ARGUMENT, "%s %s: %s or a list of at most %d of them is accepted", option,
-                                  *text != '\0' ? text : "\"\"", real_words[kind], PARSE_LIST_MAX);
+                                  shown_value(text).text, real_words[kind], PARSE_LIST_MAX);
         values = realloc(out->values, ((size_t)out->count + 1) * sizeof *values);
         if (values == NULL)
             return attn_error_set(error, ATTN_MEMORY, "no memory for the values of %s", option);
@@ -256,7 +257,8 @@ attn_status parse_names(const char *text, const name_table *table, int_list *out
         char item[ITEM_SIZE];
         attn_status status;
 
-        parse_item(&text, item, sizeof item);
+        if (parse_item(&text, item, sizeof item) >= sizeof item)
+            memcpy(item + sizeof item - 4, "...", 4); /* longer than any name: only shown */
         status = append_name(item, table, out, error);
         if (status != ATTN_OK)
             return status;

@@ -7,7 +7,7 @@
 
 static void put_prediction(filling *to, const bench_case *one)
 {
-    put_real(to, "flops", attn_flops_forward(&one->problem));
+    put_real(to, "flops", one->flops);
     put_real(to, "pairs", one->prediction.pairs);
     put_real(to, "bytes_predicted", one->prediction.bytes);
     put_real(to, "messages_predicted", one->prediction.messages);
@@ -36,6 +36,8 @@ static void put_samples(filling *to, const measured *made)
     put_real(to, "tolerance", made->check.tolerance);
     put_real(to, "max_score", made->check.max_score);
     put_integer(to, "rows_checked", made->check.rows);
+    put_integer(to, "ranks_checked", made->check.ranks);
+    put_integer(to, "nan_rows", made->check.nan_rows);
 }
 
 /* What became of the case, and in `reason` why, unless it is valid. */
@@ -44,7 +46,7 @@ static attn_case_status judge(const bench_case *one, const measured *made, char 
     const attn_row *worst = made != NULL ? &made->check.worst : NULL;
 
     reason[0] = '\0';
-    if (made == NULL || made->status == ATTN_MEMORY) {
+    if (made == NULL || made->status == ATTN_MEMORY || made->status == ATTN_UNSUPPORTED) {
         snprintf(reason, size, "%s", made == NULL ? one->reason.message : made->reason.message);
         return ATTN_CASE_SKIPPED;
     }
@@ -71,7 +73,7 @@ attn_status record_case(const measure_context *context, const bench_case *one, m
     filling to = {result->outcomes, ATTN_OK};
     char reason[ATTN_MESSAGE_MAX];
 
-    to.status = bench_case_factors(one, context->lists, context->input_name, result->factors);
+    to.status = bench_case_factors(one, context->lists, &context->input, result->factors);
     if (to.status == ATTN_OK)
         attn_attributes_id(result->factors, result->id);
     snprintf(result->launch_id, sizeof result->launch_id, "%s", context->launch_id);
@@ -81,7 +83,7 @@ attn_status record_case(const measure_context *context, const bench_case *one, m
     if (one->runnable == ATTN_OK)
         put_prediction(&to, one);
     put_how(&to, context, one);
-    if (made != NULL && made->all != NULL) {
+    if (made != NULL && made->status == ATTN_OK && made->all != NULL) {
         put_samples(&to, made);
         result->reps = made->samples.reps;
         result->ranks = one->group->ranks;

@@ -1,6 +1,6 @@
 #include "sweep.h"
 #include "names.h"
-#include "suggest.h"
+#include "shown.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -113,7 +113,7 @@ static attn_status read_grids(const options *given, sweep *out, attn_error *erro
         if (parse_item(&rest, item, sizeof item) >= sizeof item || !read_grid(item, &grid))
             return attn_error_set(error, ATTN_ARGUMENT,
                                   "--grid %s: PSxPH such as 2x4, a list of them or auto is accepted",
-                                  *text != '\0' ? text : "\"\"");
+                                  shown_value(text).text);
         grids = realloc(out->grids, ((size_t)i + 1) * sizeof *grids);
         if (grids == NULL)
             return attn_error_set(error, ATTN_MEMORY, "no memory for the grids");
@@ -149,7 +149,7 @@ static attn_status read_single(const options *given, sweep *out, attn_error *err
 
     if (status == ATTN_OK && scaling.count != 1)
         status = attn_error_set(error, ATTN_ARGUMENT, "--scaling %s: one name is accepted",
-                                option_text(given, OPTION_SCALING));
+                                shown_value(option_text(given, OPTION_SCALING)).text);
     if (status == ATTN_OK)
         out->scaling = (sweep_scaling)scaling.values[0];
     free(scaling.values);
@@ -160,7 +160,7 @@ static attn_status read_single(const options *given, sweep *out, attn_error *err
         status = option_real(given, OPTION_SCALE, REAL_ANY, &out->scale, error);
         if (status == ATTN_OK && out->scale == 0)
             status = attn_error_set(error, ATTN_ARGUMENT, "--scale %s: a finite number other than 0 is accepted",
-                                    option_text(given, OPTION_SCALE));
+                                    shown_value(option_text(given, OPTION_SCALE)).text);
     }
     out->causal = option_given(given, OPTION_CAUSAL);
     out->alibi = option_given(given, OPTION_ALIBI);

@@ -13,6 +13,16 @@ void *tensor_allocate(int64_t count, attn_dtype dtype)
     return aligned_alloc(CACHE_LINE, (bytes / CACHE_LINE + 1) * CACHE_LINE);
 }
 
+/* Fills with bytes 0xff, a NaN of every type; the threads that will use the pages touch them first. */
+static void poison(void *array, int64_t count, attn_dtype dtype, int threads)
+{
+    const int64_t bytes = count * (int64_t)attn_dtype_size(dtype), page = 4096;
+
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t begin = 0; begin < bytes; begin += page)
+        memset((char *)array + begin, 0xff, (size_t)(bytes - begin < page ? bytes - begin : page));
+}
+
 attn_status tensors_create(const attn_dist *dist, tensors *out, attn_error *error)
 {
     const attn_plan *plan = attn_dist_plan(dist);
@@ -30,6 +40,8 @@ attn_status tensors_create(const attn_dist *dist, tensors *out, attn_error *erro
     out->lse = tensor_allocate(q, attn_dtype_accumulator(dtype));
     if (out->q == NULL || out->k == NULL || out->v == NULL || out->o == NULL || out->lse == NULL)
         return attn_error_set(error, ATTN_MEMORY, "no memory for q, k, v, o and lse of rank %d", part->rank);
+    poison(out->o, o * shape->v_head_dim, dtype, plan->threads);
+    poison(out->lse, q, attn_dtype_accumulator(dtype), plan->threads);
     return ATTN_OK;
 }
 
@@ -102,27 +114,6 @@ attn_status tensors_read(const attn_dist *dist, attn_input *input, tensors *arra
     if (status == ATTN_OK)
         status = attn_input_read(input, ATTN_INPUT_V, &kv, dtype, arrays->v, error);
     return status;
-}
-
-static bool holds_nan(attn_dtype dtype, const void *array, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++)
-        if (isnan(attn_load(dtype, array, (size_t)i)))
-            return true;
-    return false;
-}
-
-bool tensors_hold_nan(const attn_dist *dist, const tensors *arrays)
-{
-    const attn_problem *problem = &attn_dist_plan(dist)->problem;
-    const attn_shape *shape = &problem->shape;
-    const attn_part *part = attn_dist_part(dist);
-    const int64_t q = shape->batch * part->head_count * part->q_rows->rows;
-    const int64_t kv = shape->batch * part->kv_head_count * part->kv_rows->rows;
-
-    return holds_nan(problem->dtype, arrays->q, q * shape->head_dim) ||
-           holds_nan(problem->dtype, arrays->k, kv * shape->head_dim) ||
-           holds_nan(problem->dtype, arrays->v, kv * shape->v_head_dim);
 }
 
 double tensors_epsilon(attn_dtype computed, const attn_input *input)

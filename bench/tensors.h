@@ -10,7 +10,8 @@ typedef struct tensors {
     void *q, *k, *v, *o, *lse; /* owned; see attn_dist_buffers for their extents */
 } tensors;
 
-/* Memory for a rank's arrays; not collective. out is released with tensors_release, on failure too. ATTN_MEMORY. */
+/* Memory for a rank's arrays; not collective. o and lse are NaN, so that a row which is never written is found. out is
+ * released with tensors_release, on failure too. ATTN_MEMORY. */
 attn_status tensors_create(const attn_dist *dist, tensors *out, attn_error *error);
 void tensors_release(tensors *arrays);
 
@@ -27,9 +28,6 @@ void tensors_generate(const attn_dist *dist, uint64_t seed, tensors *arrays);
 
 /* Collective over the input's ranks. Reads this rank's q, k and v. */
 attn_status tensors_read(const attn_dist *dist, attn_input *input, tensors *arrays, attn_error *error);
-
-/* Whether this rank's q, k or v hold a NaN. */
-bool tensors_hold_nan(const attn_dist *dist, const tensors *arrays);
 
 /* Spacing at 1 of the coarsest type of the computation and, unless input is NULL, of the stored q, k and v. */
 double tensors_epsilon(attn_dtype computed, const attn_input *input);

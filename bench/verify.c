@@ -1,11 +1,15 @@
 #include "verify.h"
+#include "agree.h"
 #include "compare.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* The float64 reference takes all rows where it costs at most so many multiplications, otherwise sampled ones. */
+/* The float64 reference takes all rows where they are at most so many and cost at most so many multiplications,
+ * otherwise sampled ones. */
+#define ALL_ROWS_COUNT 4e6
 #define ALL_ROWS_COST 4e9
 #define SAMPLED_ROWS 256
 
@@ -32,6 +36,18 @@ attn_status verify_add_row(verification *all, const char *path, const char *arra
     return status == ATTN_OK ? status : attn_error_set(error, status, "no memory for the table");
 }
 
+attn_status verify_add_unchecked(verification *all, const char *path, const char *array, const char *how,
+                                 const char *reason, attn_error *error)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (all->first_reason[0] == '\0')
+        snprintf(all->first_reason, sizeof all->first_reason, "%.100s: %.300s", slash != NULL ? slash + 1 : path,
+                 reason);
+    all->unchecked++;
+    return verify_add_row(all, path, array, how, NULL, error, "not checked: %s", reason);
+}
+
 /* What the verdicts of one file computed in one way share. */
 typedef struct check_context {
     verification *all;
@@ -41,7 +57,7 @@ typedef struct check_context {
     attn_dist *dist;
     tensors arrays;
     attn_check reference;
-    bool all_rows, nan;
+    bool all_rows;
 } check_context;
 
 /* Collective over the group. The float64 reference on all or on sampled rows: gives the largest score too. */
@@ -56,15 +72,24 @@ static attn_status check_reference(check_context *of, attn_error *error)
     int64_t count = 0;
     attn_status status;
 
-    of->all_rows = cost <= ALL_ROWS_COST || rows_all <= SAMPLED_ROWS;
-    status = attn_sample_rows(shape, of->all_rows ? (int64_t)rows_all : SAMPLED_ROWS, of->all->lists.seed, &rows,
-                              &count, error);
-    status = attn_comm_agree(attn_dist_comm(of->dist), status, error);
+    of->all_rows = (rows_all <= ALL_ROWS_COUNT && cost <= ALL_ROWS_COST) || rows_all <= SAMPLED_ROWS;
+    status = attn_sample_rows(&of->one->plan, of->all_rows ? (int64_t)rows_all : SAMPLED_ROWS, of->all->lists.seed,
+                              &rows, &count, error);
+    status = agree(attn_dist_comm(of->dist), status, error);
     if (status == ATTN_OK)
         status = attn_dist_check(of->dist, &buffers, rows, count, tensors_epsilon(problem->dtype, of->input),
                                  &of->reference, error);
     free(rows);
     return status;
+}
+
+/* "3 of 64 rows are NaN, as the input holds NaN or infinities", or nothing. */
+static void say_nan(const attn_check *check, char *words, size_t size)
+{
+    words[0] = '\0';
+    if (check->nan_rows > 0)
+        snprintf(words, size, "%lld of %lld rows are NaN, as the input holds NaN or infinities",
+                 (long long)check->nan_rows, (long long)check->rows);
 }
 
 /* Rank 0. */
@@ -75,11 +100,12 @@ static attn_status add_difference(check_context *of, attn_input_array array, con
     const double eps = fmax(tensors_epsilon(of->one->problem.dtype, of->input), stored);
     const double numbers[2] = {worst->error, attn_tolerance_forward(eps, of->reference.max_score)};
     const char *name = attn_input_array_path(array);
+    char nan[128];
 
+    say_nan(&of->reference, nan, sizeof nan);
     if (worst->error <= numbers[1]) {
         all->passed++;
-        return verify_add_row(all, of->path, name, of->how, numbers, error, "PASS%s",
-                              of->nan ? " (the input holds NaN)" : "");
+        return verify_add_row(all, of->path, name, of->how, numbers, error, *nan != '\0' ? "PASS (%s)" : "PASS%s", nan);
     }
     all->failed++;
     return verify_add_row(all, of->path, name, of->how, numbers, error,
@@ -93,14 +119,15 @@ static attn_status add_reference(check_context *of, attn_error *error)
     verification *all = of->all;
     const attn_check *check = &of->reference;
     const double numbers[2] = {check->max_error, check->tolerance};
-    char rows[64] = "all rows";
+    char rows[64] = "all rows", nan[128];
 
+    say_nan(check, nan, sizeof nan);
     if (!of->all_rows)
         snprintf(rows, sizeof rows, "%lld sampled rows", (long long)check->rows);
     if (check->valid) {
         all->passed++;
-        return verify_add_row(all, of->path, "o, lse", of->how, numbers, error, "PASS (%s against float64%s)", rows,
-                              of->nan ? ", the input holds NaN" : "");
+        return verify_add_row(all, of->path, "o, lse", of->how, numbers, error, "PASS (%s against float64%s%s)", rows,
+                              *nan != '\0' ? "; " : "", nan);
     }
     all->failed++;
     return verify_add_row(all, of->path, "o, lse", of->how, numbers, error,
@@ -125,34 +152,53 @@ static attn_status judge(check_context *of, attn_error *error)
         status = compare_array(of->dist, &of->arrays, of->input, forward[i], &worst, error);
         if (status == ATTN_OK && root)
             status = add_difference(of, forward[i], &worst, error);
-        if (status != ATTN_MPI)
-            status = attn_comm_agree(attn_dist_comm(of->dist), status, error);
+        status = agree(attn_dist_comm(of->dist), status, error);
     }
     if (status == ATTN_OK && !expects && root)
         status = add_reference(of, error);
     return status;
 }
 
-/* Collective over the group. Memory, inputs and one forward pass. */
+/* Collective over the group. What the computation needs of this machine: it may be too small for the file. */
+static attn_status prepare(check_context *of, attn_error *error)
+{
+    const attn_status status = attn_dist_create(of->one->group->comm, &of->one->plan, &of->dist, error);
+
+    return status != ATTN_OK ? status
+                             : agree(attn_dist_comm(of->dist), tensors_create(of->dist, &of->arrays, error), error);
+}
+
+/* Collective over the group. Inputs and one forward pass. */
 static attn_status compute(check_context *of, attn_error *error)
 {
-    double seconds[ATTN_PHASE_COUNT], nan;
-    attn_dist_buffers buffers;
-    attn_status status = attn_dist_create(of->one->group->comm, &of->one->plan, &of->dist, error);
+    const attn_dist_buffers buffers = tensors_buffers(&of->arrays);
+    double seconds[ATTN_PHASE_COUNT];
+    const attn_status status =
+        agree(attn_dist_comm(of->dist), tensors_read(of->dist, of->input, &of->arrays, error), error);
 
-    if (status != ATTN_OK)
-        return status;
-    status = attn_comm_agree(attn_dist_comm(of->dist), tensors_create(of->dist, &of->arrays, error), error);
-    if (status == ATTN_OK)
-        status =
-            attn_comm_agree(attn_dist_comm(of->dist), tensors_read(of->dist, of->input, &of->arrays, error), error);
-    if (status != ATTN_OK)
-        return status;
-    buffers = tensors_buffers(&of->arrays);
-    nan = tensors_hold_nan(of->dist, &of->arrays);
-    status = attn_comm_max(attn_dist_comm(of->dist), &nan, 1, error);
-    of->nan = nan > 0;
     return status != ATTN_OK ? status : attn_dist_forward(of->dist, &buffers, seconds, error);
+}
+
+/* Collective over the group. */
+static attn_status check(check_context *of, const char *target, attn_error *error)
+{
+    attn_error reason = ATTN_ERROR_INIT;
+    attn_status status = prepare(of, &reason);
+
+    if (status == ATTN_MEMORY || status == ATTN_UNSUPPORTED)
+        return of->all->launch->rank == 0
+                   ? verify_add_unchecked(of->all, of->path, "o, lse", of->how, reason.message, error)
+                   : ATTN_OK;
+    if (status != ATTN_OK)
+        return attn_error_set(error, status, "%s", reason.message);
+    status = compute(of, error);
+    if (status == ATTN_OK)
+        status = check_reference(of, error);
+    if (status == ATTN_OK)
+        status = judge(of, error);
+    status = agree(of->one->group->comm, status, error);
+    return status == ATTN_OK && target != NULL ? write_computed(of->dist, &of->arrays, of->input, target, error)
+                                               : status;
 }
 
 attn_status verify_on_group(verification *all, const bench_case *one, const char *path, const char *how,
@@ -162,15 +208,7 @@ attn_status verify_on_group(verification *all, const bench_case *one, const char
     attn_status status = attn_input_open(one->group->comm, path, &of.input, error);
 
     if (status == ATTN_OK)
-        status = compute(&of, error);
-    if (status == ATTN_OK)
-        status = check_reference(&of, error);
-    if (status == ATTN_OK)
-        status = judge(&of, error);
-    if (status != ATTN_MPI)
-        status = attn_comm_agree(one->group->comm, status, error);
-    if (status == ATTN_OK && target != NULL)
-        status = write_computed(of.dist, &of.arrays, of.input, target, error);
+        status = agree(one->group->comm, check(&of, target, error), error);
     tensors_release(&of.arrays);
     if (status != ATTN_MPI) { /* these are collective */
         attn_dist_destroy(of.dist);

@@ -29,7 +29,12 @@ typedef struct verification {
 attn_status verify_add_row(verification *all, const char *path, const char *array, const char *how,
                            const double numbers[2], attn_error *error, const char *format, ...) ATTN_PRINTF(7, 8);
 
-/* Collective over the group of the case. Computes the file, compares, and adds the verdicts to the table.
+/* Rank 0: adds a row for a file or an array that was not checked. */
+attn_status verify_add_unchecked(verification *all, const char *path, const char *array, const char *how,
+                                 const char *reason, attn_error *error);
+
+/* Collective over the group of the case. Computes the file, compares, and adds the verdicts to the table; what finds no
+ * memory or no threads is added as not checked.
  *   target  in, where to write what was computed, or NULL */
 attn_status verify_on_group(verification *all, const bench_case *one, const char *path, const char *how,
                             const char *target, attn_error *error);

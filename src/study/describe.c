@@ -141,6 +141,15 @@ static void say_combine(const struct item *item, const char *name, const attn_at
         say_value(item, name, factors, say, out);
 }
 
+/* What tells cases apart and is of no interest otherwise. */
+static void say_when_varying(const struct item *item, const char *name, const attn_attributes *factors, bool say,
+                             char *out)
+{
+    out[0] = '\0';
+    if (say)
+        say_value(item, name, factors, say, out);
+}
+
 /* The phrase of another factor covers this one. */
 static void say_nothing(const struct item *item, const char *name, const attn_attributes *factors, bool say, char *out)
 {
@@ -167,6 +176,7 @@ static const struct item items[] = {
     {"sinks", say_flag, "sinks", ""},
     {"documents", say_unless, "documents", "0"},
     {"input", say_unless, "input", ""},
+    {"input_digest", say_when_varying, "digest", ""},
     {"kernel", say_value, "kernel", ""},
     {"seed", say_value, "seed", ""},
     {"scaling", say_scaling, "", ""},
@@ -247,11 +257,12 @@ static void add_unknown(attn_description *d, const attn_result *result, const ch
 static void compare_cases(attn_description *d, const attn_result *const *cases, size_t count)
 {
     for (size_t p = 0; p < d->count; p++) {
+        const bool say = d->parts[p].item != NULL && d->parts[p].item->write == say_when_varying;
         char first[PHRASE_MAX], other[PHRASE_MAX];
 
-        phrase(&d->parts[p], cases[0]->factors, false, first);
+        phrase(&d->parts[p], cases[0]->factors, say, first);
         for (size_t c = 1; c < count && !d->parts[p].varies; c++) {
-            phrase(&d->parts[p], cases[c]->factors, false, other);
+            phrase(&d->parts[p], cases[c]->factors, say, other);
             d->parts[p].varies = strcmp(first, other) != 0;
         }
     }

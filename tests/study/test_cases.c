@@ -50,6 +50,25 @@ static void test_unknown_factor_is_shown(void)
     synthetic_release(results);
 }
 
+static void test_digest_is_shown_where_it_tells_cases_apart(void)
+{
+    const synthetic cases[] = {{.seconds = 0.5, .input = "x.h5"}, {.seconds = 2, .input = "x.h5"}};
+    attn_results *results = synthetic_make(cases, 2);
+    char *text;
+
+    attn_attributes_set_text(results->cases[0]->factors, "input_digest", "0011");
+    attn_attributes_set_text(results->cases[1]->factors, "input_digest", "0011");
+    text = synthetic_print(attn_study_print_cases, results, ATTN_TABLE_TEXT);
+    TEST_HAS_NOT(text, "digest");
+    free(text);
+    attn_attributes_set_text(results->cases[1]->factors, "input_digest", "0022");
+    text = synthetic_print(attn_study_print_cases, results, ATTN_TABLE_TEXT);
+    TEST_HAS(text, "\ndigest 0011 ");
+    TEST_HAS(text, "\ndigest 0022 ");
+    free(text);
+    synthetic_release(results);
+}
+
 static void test_verdicts(void)
 {
     const synthetic cases[] = {{.seconds = 0.5},
@@ -136,6 +155,7 @@ static const attn_test tests[] = {
     {"what all cases share is said once", test_common_words_stand_once},
     {"what varies stands in the rows", test_what_varies_stands_in_rows},
     {"a factor of any name is shown", test_unknown_factor_is_shown},
+    {"the digest of an input", test_digest_is_shown_where_it_tells_cases_apart},
     {"verdicts and the last line", test_verdicts},
     {"not converged and oversubscribed are marked", test_marks},
     {"too few samples for the interval are marked", test_few_samples_are_marked},

@@ -1,5 +1,4 @@
 #include "case.h"
-#include "agree.h"
 #include "names.h"
 
 #include <attn/random.h>
@@ -212,7 +211,7 @@ attn_status bench_case_create(const bench *launch, const sweep *lists, const swe
         status = prepare(lists, out, &out->reason);
     bench_case_unload(out);
     /* CPUs may differ, and with them the kernels. */
-    out->runnable = agree(launch->comm, status, &out->reason);
+    out->runnable = attn_comm_agree(launch->comm, status, &out->reason);
     if (out->runnable == ATTN_MPI)
         return attn_error_set(error, out->runnable, "%s", out->reason.message);
     return ATTN_OK;

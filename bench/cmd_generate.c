@@ -1,6 +1,5 @@
 /* attnbench generate: an input file of random q, k and v. Every element depends on (seed, its global index) alone, so
  * the file is the same at any number of ranks. */
-#include "agree.h"
 #include "case.h"
 #include "shown.h"
 #include "tensors.h"
@@ -83,7 +82,7 @@ static attn_status write_chunk(const bench *launch, const array_writer *to, int6
     const int64_t length = clamp(to->end - begin, 0, to->chunk_rows);
     attn_block block = {head, clamp(to->heads - head, 1, to->chunk_heads), NULL};
     attn_segments *rows = NULL;
-    attn_status status = agree(launch->comm, attn_segments_create(1, &begin, &length, &rows, error), error);
+    attn_status status = attn_comm_agree(launch->comm, attn_segments_create(1, &begin, &length, &rows, error), error);
 
     if (status == ATTN_OK) {
         block.rows = rows;
@@ -92,13 +91,13 @@ static attn_status write_chunk(const bench *launch, const array_writer *to, int6
         status = attn_input_write(to->file, to->array, &block, problem->dtype, to->data, error);
     }
     attn_segments_destroy(rows);
-    return agree(launch->comm, status, error);
+    return attn_comm_agree(launch->comm, status, error);
 }
 
 /* Collective. */
 static attn_status write_array(const bench *launch, array_writer *to, attn_error *error)
 {
-    attn_status status = agree(launch->comm, begin_array(launch, to, error), error);
+    attn_status status = attn_comm_agree(launch->comm, begin_array(launch, to, error), error);
 
     for (int64_t head = 0; status == ATTN_OK && head < to->heads; head += to->chunk_heads)
         for (int64_t row = 0; status == ATTN_OK && row < to->most; row += to->chunk_rows)

@@ -1,5 +1,4 @@
 /* attnbench run: expands a sweep, measures each case, records it at once, and prints what was recorded. */
-#include "agree.h"
 #include "digest.h"
 #include "exports.h"
 #include "interrupt.h"
@@ -142,7 +141,7 @@ static attn_status prepare_cases(run *all, attn_error *error)
     all->order = calloc(count, sizeof *all->order);
     if (all->cases == NULL || all->skip == NULL || all->order == NULL)
         status = attn_error_set(error, ATTN_MEMORY, "no memory for %zu cases", count);
-    status = agree(all->launch->comm, status, error);
+    status = attn_comm_agree(all->launch->comm, status, error);
     for (int64_t i = 0; status == ATTN_OK && i < all->lists.count; i++) {
         const sweep_point point = sweep_at(&all->lists, i);
 
@@ -213,7 +212,7 @@ static attn_status open_output(run *all, attn_error *error)
             status = mark_skipped(all, error);
     }
     attn_attributes_destroy(environment);
-    status = agree(launch->comm, status, error);
+    status = attn_comm_agree(launch->comm, status, error);
     return status != ATTN_OK
                ? status
                : attn_comm_broadcast(launch->comm, 0, all->skip, (size_t)all->lists.count * sizeof *all->skip, error);
@@ -297,7 +296,7 @@ static attn_status run_cases(run *all, attn_error *error)
         if (status == ATTN_OK && result != NULL)
             all->interrupted = result->status == ATTN_CASE_INTERRUPTED;
         attn_result_destroy(result);
-        status = agree(comm, status, error);
+        status = attn_comm_agree(comm, status, error);
     }
     return status;
 }
@@ -378,7 +377,7 @@ static attn_status perform(run *all, bool *wrong, attn_error *error)
     }
     if (launch->rank == 0 && all->writer != NULL)
         status = finish(all, status, error);
-    status = agree(launch->comm, status, error);
+    status = attn_comm_agree(launch->comm, status, error);
     if (status == ATTN_OK)
         status = attn_comm_broadcast(launch->comm, 0, &all->invalid, sizeof all->invalid, error);
     *wrong = all->invalid;

@@ -1,6 +1,5 @@
 /* attnbench verify: computes what input files ask for and compares it with what they expect, or with a float64
  * computation where they expect nothing. Every file is opened and checked before anything is computed. */
-#include "agree.h"
 #include "case.h"
 #include "shown.h"
 #include "verify.h"
@@ -121,7 +120,7 @@ static attn_status open_files(verification *all, attn_error *error)
 
     all->inputs = calloc(all->count, sizeof *all->inputs);
     status = all->inputs != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for %zu files", all->count);
-    status = agree(all->launch->comm, status, error);
+    status = attn_comm_agree(all->launch->comm, status, error);
     for (size_t i = 0; status == ATTN_OK && i < all->count; i++) {
         char schema[32];
 
@@ -145,7 +144,7 @@ static attn_status prepare_folder(const verification *all, attn_error *error)
         status = check_targets(all, error);
     if (all->launch->rank == 0 && status == ATTN_OK)
         status = make_folder(all->write, error);
-    return agree(all->launch->comm, status, error);
+    return attn_comm_agree(all->launch->comm, status, error);
 }
 
 /* "avx2, allgather, 2x2, zigzag, allgather" */
@@ -194,7 +193,7 @@ static attn_status verify_point(verification *all, size_t file, const sweep_poin
     if (status == ATTN_OK && launch->rank == 0)
         status = list_backward(all, file, how, error);
     bench_case_release(&one);
-    return agree(launch->comm, status, error);
+    return attn_comm_agree(launch->comm, status, error);
 }
 
 static attn_status verify_files(verification *all, attn_error *error)
@@ -245,7 +244,7 @@ static attn_status perform(verification *all, bool *wrong, attn_error *error)
         status = verify_files(all, error);
     if (status == ATTN_OK && launch->rank == 0)
         status = print_outcome(all, error);
-    status = agree(launch->comm, status, error);
+    status = attn_comm_agree(launch->comm, status, error);
     if (status == ATTN_OK)
         status = attn_comm_broadcast(launch->comm, 0, &all->failed, sizeof all->failed, error);
     *wrong = all->failed > 0;

@@ -1,5 +1,6 @@
 #include "compare.h"
-#include "agree.h"
+
+#include <attn/comm.h>
 
 #include <math.h>
 #include <stdlib.h>
@@ -59,7 +60,7 @@ static attn_status find_worst(const attn_dist *dist, const double own[PACKED_COU
     const double *worst = all;
     attn_status status = all != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for %d ranks", ranks);
 
-    status = agree(comm, status, error);
+    status = attn_comm_agree(comm, status, error);
     if (status == ATTN_OK)
         status = attn_comm_gather(comm, own, PACKED_COUNT, all, error);
     if (status == ATTN_OK) {
@@ -92,9 +93,9 @@ attn_status compare_array(attn_dist *dist, const tensors *arrays, attn_input *in
         want != NULL ? ATTN_OK
                      : attn_error_set(error, ATTN_MEMORY, "no memory for this rank's %s", attn_input_array_path(array));
 
-    status = agree(comm, status, error);
+    status = attn_comm_agree(comm, status, error);
     if (status == ATTN_OK)
-        status = agree(comm, attn_input_read(input, array, &block, ATTN_FLOAT64, want, error), error);
+        status = attn_comm_agree(comm, attn_input_read(input, array, &block, ATTN_FLOAT64, want, error), error);
     if (status == ATTN_OK) {
         compare_own(dist, &got, want, own);
         status = find_worst(dist, own, out, error);
@@ -121,11 +122,11 @@ static attn_status copy_array(MPI_Comm comm, attn_input *from, attn_input *to, a
 
     if (status == ATTN_OK && (data = tensor_allocate(shape->batch * heads * length * width, dtype)) == NULL)
         status = attn_error_set(error, ATTN_MEMORY, "no memory to copy %s", attn_input_array_path(array));
-    status = agree(comm, status, error);
+    status = attn_comm_agree(comm, status, error);
     if (status == ATTN_OK)
-        status = agree(comm, attn_input_read(from, array, &block, dtype, data, error), error);
+        status = attn_comm_agree(comm, attn_input_read(from, array, &block, dtype, data, error), error);
     if (status == ATTN_OK)
-        status = agree(comm, attn_input_write(to, array, &block, dtype, data, error), error);
+        status = attn_comm_agree(comm, attn_input_write(to, array, &block, dtype, data, error), error);
     free(data);
     attn_segments_destroy(rows);
     return status;
@@ -148,13 +149,13 @@ static attn_status write_output(attn_dist *dist, attn_input *to, attn_input_arra
         own != NULL ? ATTN_OK
                     : attn_error_set(error, ATTN_MEMORY, "no memory for this rank's %s", attn_input_array_path(array));
 
-    status = agree(comm, status, error);
+    status = attn_comm_agree(comm, status, error);
     if (status == ATTN_OK) {
         for (int64_t b = 0; part->head_count > 0 && b < batch; b++)
             memcpy(own + (size_t)(b * part->head_count) * head_bytes,
                    (const char *)from.data + (size_t)(b * from.head_count + first) * head_bytes,
                    (size_t)part->head_count * head_bytes);
-        status = agree(comm, attn_input_write(to, array, &block, from.dtype, own, error), error);
+        status = attn_comm_agree(comm, attn_input_write(to, array, &block, from.dtype, own, error), error);
     }
     free(own);
     return status;

@@ -1,6 +1,7 @@
 #include "digest.h"
-#include "agree.h"
 #include "tensors.h"
+
+#include <attn/comm.h>
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -96,7 +97,7 @@ static attn_status add_array(MPI_Comm comm, attn_input *input, attn_input_array 
             status = attn_error_set(error, ATTN_MEMORY, "no memory to look at %s", attn_input_array_path(array));
         block = (attn_block){0, heads, rows};
     }
-    status = agree(comm, status, error);
+    status = attn_comm_agree(comm, status, error);
     if (status == ATTN_OK)
         status = attn_input_read(input, array, &block, stored, data, error);
     if (status == ATTN_OK && data != NULL) {
@@ -116,7 +117,7 @@ attn_status input_digest(MPI_Comm comm, attn_input *input, char digest[ATTN_ID_S
 
     add_settings(&hash, attn_input_problem(input));
     for (size_t i = 0; status == ATTN_OK && i < sizeof arrays / sizeof arrays[0]; i++)
-        status = agree(comm, add_array(comm, input, arrays[i], &hash, error), error);
+        status = attn_comm_agree(comm, add_array(comm, input, arrays[i], &hash, error), error);
     if (status == ATTN_OK)
         status = attn_comm_broadcast(comm, 0, &hash, sizeof hash, error);
     snprintf(digest, ATTN_ID_SIZE, "%016" PRIx64, hash);

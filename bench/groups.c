@@ -1,5 +1,4 @@
 #include "groups.h"
-#include "agree.h"
 #include "memory.h"
 
 #include <attn/kernel.h>
@@ -49,7 +48,7 @@ static attn_status create_group(const bench *launch, int ranks, int threads, ran
         return status;
     if (rank_group_has(group, launch))
         status = survey(group, error);
-    status = agree(launch->comm, status, error);
+    status = attn_comm_agree(launch->comm, status, error);
     if (status != ATTN_OK)
         return status;
     known = *group;
@@ -84,7 +83,7 @@ attn_status rank_groups_create(const bench *launch, const int_list *ranks, rank_
     out->count = 0;
     out->groups = calloc((size_t)ranks->count, sizeof *out->groups);
     status = out->groups != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for the groups of ranks");
-    status = agree(launch->comm, status, error);
+    status = attn_comm_agree(launch->comm, status, error);
     if (status == ATTN_OK)
         status = default_threads(launch, &threads, error);
     for (int64_t i = 0; status == ATTN_OK && i < ranks->count; i++) {

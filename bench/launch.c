@@ -1,5 +1,4 @@
 #include "launch.h"
-#include "agree.h"
 #include "filling.h"
 
 #include <attn/result.h>
@@ -68,7 +67,7 @@ attn_status launch_environment(const bench *launch, const rank_group *all, uint6
             status = describe(launch, all, order_seed, hosts, *out, error);
     }
     free(hosts);
-    status = agree(launch->comm, status, error);
+    status = attn_comm_agree(launch->comm, status, error);
     if (status != ATTN_OK) {
         attn_attributes_destroy(*out);
         *out = NULL;

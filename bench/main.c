@@ -130,7 +130,7 @@ static attn_status run(const bench *launch, int argc, char **argv, bool *wrong, 
         status = attn_error_set(error, ATTN_FILE, "standard output cannot be written");
     if (status != ATTN_OK && error->message[0] == '\0')
         attn_error_set(error, status, "%s", attn_status_words(status));
-    return status == ATTN_MPI ? status : attn_comm_agree(launch->comm, status, error);
+    return attn_comm_agree(launch->comm, status, error);
 }
 
 int main(int argc, char **argv)
@@ -155,8 +155,8 @@ int main(int argc, char **argv)
     status = provided < MPI_THREAD_FUNNELED
                  ? attn_error_set(&error, ATTN_MPI, "this MPI does not support threads (MPI_THREAD_FUNNELED)")
                  : run(&launch, argc, argv, &wrong, &error);
-    if (status != ATTN_OK)
-        message_error(&launch, error.message);
+    if (status == ATTN_MPI || (status != ATTN_OK && launch.rank == 0)) /* of an MPI failure rank 0 may not know */
+        message_error(error.message);
     free(line);
     if (status == ATTN_MPI)
         MPI_Abort(launch.comm, EXIT_SYSTEM); /* other ranks may wait for this one */

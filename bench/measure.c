@@ -1,5 +1,4 @@
 #include "measure.h"
-#include "agree.h"
 #include "interrupt.h"
 #include "tensors.h"
 
@@ -54,7 +53,7 @@ static attn_status make_inputs(const measure_context *context, attn_dist *dist, 
     else
         tensors_generate(dist, context->lists->seed, arrays);
     *seconds = attn_clock() - begin;
-    return agree(attn_dist_comm(dist), status, error);
+    return attn_comm_agree(attn_dist_comm(dist), status, error);
 }
 
 /* Brings the samples of all ranks to rank 0 as [rep][rank][phase]. */
@@ -72,7 +71,7 @@ static attn_status gather_samples(const bench_case *one, attn_dist *dist, measur
         if (by_rank == NULL || made->all == NULL)
             status = attn_error_set(error, ATTN_MEMORY, "no memory for %lld repetitions", (long long)reps);
     }
-    status = agree(attn_dist_comm(dist), status, error);
+    status = attn_comm_agree(attn_dist_comm(dist), status, error);
     if (status == ATTN_OK)
         status = attn_comm_gather(attn_dist_comm(dist), made->samples.seconds, count, by_rank, error);
     if (status == ATTN_OK && root)
@@ -93,7 +92,7 @@ static attn_status validate(const measure_context *context, const bench_case *on
     int64_t count = 0;
     attn_status status = attn_sample_rows(&one->plan, CHECKED_ROWS, context->lists->seed, &rows, &count, error);
 
-    status = agree(comm, status, error);
+    status = attn_comm_agree(comm, status, error);
     if (status == ATTN_OK)
         status = attn_dist_check(last->dist, &last->buffers, rows, count, tensors_epsilon(one->problem.dtype, input),
                                  &made->check, error);
@@ -110,19 +109,19 @@ static attn_status run_on_group(const measure_context *context, bench_case *one,
     tensors arrays = {.q = NULL};
     attn_input *input = NULL;
     double read_seconds = 0;
-    attn_status status = agree(comm, bench_case_load(context->lists, one, error), error);
+    attn_status status = attn_comm_agree(comm, bench_case_load(context->lists, one, error), error);
 
     if (status == ATTN_OK)
         status = attn_dist_create(comm, &one->plan, &each.dist, error);
     if (status == ATTN_OK)
-        status = agree(comm, tensors_create(each.dist, &arrays, error), error);
+        status = attn_comm_agree(comm, tensors_create(each.dist, &arrays, error), error);
     if (status == ATTN_OK && context->input.path != NULL)
         status = attn_input_open(comm, context->input.path, &input, error);
     if (status == ATTN_OK)
         status = make_inputs(context, each.dist, input, &arrays, &read_seconds, error);
     if (status == ATTN_OK) {
         each.buffers = tensors_buffers(&arrays);
-        status = agree(comm, attn_sample(&context->sampling, &target, &made->samples, error), error);
+        status = attn_comm_agree(comm, attn_sample(&context->sampling, &target, &made->samples, error), error);
     }
     if (status == ATTN_OK && made->samples.reps > 0) {
         made->samples.seconds[ATTN_PHASE_INPUT_READ] = read_seconds; /* once a case: in its first repetition alone */

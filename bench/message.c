@@ -17,10 +17,9 @@ static void print_line(const char *kind, const char *text)
     fprintf(stderr, "attnbench: %s%s\n", kind, line);
 }
 
-void message_error(const bench *launch, const char *text)
+void message_error(const char *text)
 {
-    if (launch->rank == 0)
-        print_line("", text);
+    print_line("", text);
 }
 
 void message_warning(const bench *launch, const char *format, ...)

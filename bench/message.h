@@ -1,13 +1,13 @@
-/* Messages for a person: one line on stderr that starts "attnbench: ", from rank 0 alone. */
+/* Messages for a person: one line on stderr that starts "attnbench: ". */
 #ifndef BENCH_MESSAGE_H
 #define BENCH_MESSAGE_H
 
 #include "bench.h"
 
-/* The one error line. Newlines in the text become blanks. */
-void message_error(const bench *launch, const char *text);
+/* The one error line, from one rank. Newlines in the text become blanks. */
+void message_error(const char *text);
 
-/* A warning; only after arguments, inputs and output were checked. */
+/* A warning, from rank 0; only after arguments, inputs and output were checked. */
 void message_warning(const bench *launch, const char *format, ...) ATTN_PRINTF(2, 3);
 
 /* Whether what goes to stderr is read by a person. Under mpirun stderr is a pipe, and mpirun's own counts. */

@@ -1,5 +1,4 @@
 #include "verify.h"
-#include "agree.h"
 #include "compare.h"
 
 #include <math.h>
@@ -75,7 +74,7 @@ static attn_status check_reference(check_context *of, attn_error *error)
     of->all_rows = (rows_all <= ALL_ROWS_COUNT && cost <= ALL_ROWS_COST) || rows_all <= SAMPLED_ROWS;
     status = attn_sample_rows(&of->one->plan, of->all_rows ? (int64_t)rows_all : SAMPLED_ROWS, of->all->lists.seed,
                               &rows, &count, error);
-    status = agree(attn_dist_comm(of->dist), status, error);
+    status = attn_comm_agree(attn_dist_comm(of->dist), status, error);
     if (status == ATTN_OK)
         status = attn_dist_check(of->dist, &buffers, rows, count, tensors_epsilon(problem->dtype, of->input),
                                  &of->reference, error);
@@ -152,7 +151,7 @@ static attn_status judge(check_context *of, attn_error *error)
         status = compare_array(of->dist, &of->arrays, of->input, forward[i], &worst, error);
         if (status == ATTN_OK && root)
             status = add_difference(of, forward[i], &worst, error);
-        status = agree(attn_dist_comm(of->dist), status, error);
+        status = attn_comm_agree(attn_dist_comm(of->dist), status, error);
     }
     if (status == ATTN_OK && !expects && root)
         status = add_reference(of, error);
@@ -164,8 +163,9 @@ static attn_status prepare(check_context *of, attn_error *error)
 {
     const attn_status status = attn_dist_create(of->one->group->comm, &of->one->plan, &of->dist, error);
 
-    return status != ATTN_OK ? status
-                             : agree(attn_dist_comm(of->dist), tensors_create(of->dist, &of->arrays, error), error);
+    return status != ATTN_OK
+               ? status
+               : attn_comm_agree(attn_dist_comm(of->dist), tensors_create(of->dist, &of->arrays, error), error);
 }
 
 /* Collective over the group. Inputs and one forward pass. */
@@ -174,7 +174,7 @@ static attn_status compute(check_context *of, attn_error *error)
     const attn_dist_buffers buffers = tensors_buffers(&of->arrays);
     double seconds[ATTN_PHASE_COUNT];
     const attn_status status =
-        agree(attn_dist_comm(of->dist), tensors_read(of->dist, of->input, &of->arrays, error), error);
+        attn_comm_agree(attn_dist_comm(of->dist), tensors_read(of->dist, of->input, &of->arrays, error), error);
 
     return status != ATTN_OK ? status : attn_dist_forward(of->dist, &buffers, seconds, error);
 }
@@ -196,7 +196,7 @@ static attn_status check(check_context *of, const char *target, attn_error *erro
         status = check_reference(of, error);
     if (status == ATTN_OK)
         status = judge(of, error);
-    status = agree(of->one->group->comm, status, error);
+    status = attn_comm_agree(of->one->group->comm, status, error);
     return status == ATTN_OK && target != NULL ? write_computed(of->dist, &of->arrays, of->input, target, error)
                                                : status;
 }
@@ -208,7 +208,7 @@ attn_status verify_on_group(verification *all, const bench_case *one, const char
     attn_status status = attn_input_open(one->group->comm, path, &of.input, error);
 
     if (status == ATTN_OK)
-        status = agree(one->group->comm, check(&of, target, error), error);
+        status = attn_comm_agree(one->group->comm, check(&of, target, error), error);
     tensors_release(&of.arrays);
     if (status != ATTN_MPI) { /* these are collective */
         attn_dist_destroy(of.dist);

@@ -43,6 +43,8 @@ attn_status attn_comm_agree(MPI_Comm comm, attn_status local, attn_error *error)
     int mine = local == ATTN_OK ? size : rank, first = size;
     attn_status status;
 
+    if (local == ATTN_MPI)
+        return local;
     status = attn_comm_check(MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, comm), "MPI_Allreduce", error);
     if (status != ATTN_OK || first == size)
         return status;

@@ -69,6 +69,17 @@ json_good() {
         head -c 1 "$1" | grep -q '{' && tail -c 2 "$1" | grep -q '}'
     fi
 }
+# column NAME FILE.csv: the values of a column, the first line having the names. Texts with commas must stand behind it.
+column() {
+    awk -F, -v name="$1" 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == name) c = i; next} c {print $c}' "$2"
+}
+# put_bytes BYTES FILE DATASET: overwrites the beginning of a contiguous dataset; BYTES as for printf.
+put_bytes() {
+    local offset
+    offset=$(h5dump -p -H -d "$3" "$2" | sed -n 's/.*OFFSET *//p' | head -n 1)
+    # shellcheck disable=SC2059 # the escapes are the point
+    printf "$1" | dd of="$2" bs=1 seek="$offset" conv=notrunc 2>/dev/null
+}
 launches_of() { h5dump -A "$1" | grep -A 10 'ATTRIBUTE "launch_id"' | grep '(0)' | sort -u; }
 cases_in() { h5dump -n "$1" | grep -cE '^ *group +/cases/[0-9a-f]{16}$'; }
 

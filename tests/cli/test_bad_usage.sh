@@ -84,11 +84,31 @@ bad 1 '--pass layer: this version has forward only' verify --pass layer "$golden
 bad 1 '--dropout: this version has no dropout' run --dropout 0.1
 bad 1 '--hybrid: this version has no' run --hybrid 2x2
 
+# However long a value is, what would be accepted stands behind it.
+long=$(printf '1%.0s' {1..600})
+bad 1 "${long:0:60}...: a positive integer such as 4096 or 4k, a list 1024,2048 or a range 1k:64k:x2 or 1k:8k:+1k is accepted" \
+    run --seq "$long"
+bad 1 '...: 0 or a positive integer such as 4096 or 4k is accepted' run --seed "$long"
+bad 1 '...: at most 10000 values are accepted' run --seq "$(printf '1,%.0s' {1..11000})1"
+bad 1 '...: a finite number such as 0.125 is accepted' run --scale "x$long"
+bad 1 '...: 0 or a positive number such as 0.5 or a list of at most 10000 of them is accepted' run --softcap "x$long"
+bad 1 '...: PSxPH such as 2x4, a list of them or auto is accepted' run --grid "$long"
+bad 1 'lognormal:MEDIAN:SIGMA is accepted' run --documents "x$long"
+bad 1 '..."; accepted: none, allgather, auto, all' run --exchange "$long"
+bad 1 '..."; accepted: run, generate, verify, report, list' "$long"
+bad 1 '...: this version has forward only' run --pass "$long"
+bad 1 '...: run takes options only' run "$long"
+bad 1 '..."; see attnbench run --help' run "--$long"
+bad 1 '...: a switch, it takes no value' run "--causal=$long"
+bad 1 ': a name ending in .png, .svg or .pdf is accepted' report --plot "$long" x
+
 # Points that cannot run, when there is no other.
 bad 3 'grid 2x2 has 4 ranks and 3 run' run --grid 2x2
 bad 2 'heads 6 is not a multiple of kv-heads 4' run --heads 6 --kv-heads 4
 bad 1 'documents need seq = kv-seq' run --documents 4 --seq 16 --kv-seq 32
 bad 1 'GiB are free' run --seq 8M --batch 64
+bad 1 'GiB are free' run --seq 8192M --documents fixed:1
+bad 2 'none of 2 cases can run' run --seq 8192M,16384M --causal --documents 0
 bad 2 'none of 2 cases can run' run --heads 5,7 --kv-heads 4 --seq 16
 
 # Files.

@@ -24,6 +24,17 @@ for dtype in float64 float32 float16 bfloat16; do
     check "all rows were checked" holds "$out" 'all rows against float64'
 done
 
+# Data beyond one chunk: pieces of a head, heads one by one, and chunks that some ranks no longer have rows for.
+for extents in '--heads 2 --seq 9000' '--heads 3 --seq 5000' '--heads 1 --seq 16385'; do
+    for ranks in 1 2 3; do
+        # shellcheck disable=SC2086 # several words
+        LIMIT=30 expect $ranks 0 generate $extents --kv-heads 1 --kv-seq 1 --head-dim 512 --output chunks.h5
+        raw chunks.h5 q chunks.$ranks
+        check "$extents at $ranks ranks as at 1" cmp chunks.1 chunks.$ranks
+    done
+done
+check "as much data as asked for" test "$(stat -c %s chunks.1)" -eq $((16385 * 512 * 4))
+
 # More ranks than rows; another seed gives other data; an input file may be replaced.
 expect 4 0 generate --seq 2 --heads 1 --head-dim 3 --output tiny.h5
 expect 1 0 verify tiny.h5

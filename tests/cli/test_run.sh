@@ -17,6 +17,9 @@ check "CSV has a row a case" test "$(lines a.csv)" -eq 7
 check "HDF5 has six cases" test "$(cases_in a.h5)" -eq 6
 check "no parts are left" test ! -e a.h5.parts
 check "three files" test "$(find . -type f -name 'a.*' ! -name '*.lock' | wc -l)" -eq 3
+check "every rank's rows are looked at" test "$(column ranks_checked a.csv)" = "$(column ranks a.csv)"
+check "no row is NaN" test "$(column nan_rows a.csv | sort -u)" = 0
+check "the threads stay the same along a series" test "$(column threads a.csv | sort -u | wc -l)" -eq 1
 h5dump -g /environment a.h5 >"$scratch/environment"
 for word in command_line hosts bindings order_seed compile_flags; do
     check "the launch has $word" holds "$scratch/environment" "\"$word\""
@@ -81,6 +84,44 @@ expect 4 0 run --input "$ATTN_TEST_DATA/golden/packed_documents.h5" --ranks 1,3 
     --output input.h5 --csv input.csv
 check "four valid cases" holds "$out" 'VALID: 4 of 4 cases'
 check "its name is recorded" holds input.csv ',packed_documents.h5,'
+
+# Two files of one name are two cases; a copy in another place is the same case, at any number of ranks.
+mkdir first second copy
+settings=(generate --heads 2 --seq 200 --kv-seq 3 --head-dim 4)
+expect 1 0 "${settings[@]}" --output first/x.h5
+expect 1 0 "${settings[@]}" --seed 1 --output second/x.h5
+cp first/x.h5 copy/x.h5
+again=(run --max-time 0.05 --max-reps 9 --ranks 1 --threads 1 --csv x.csv --output x.h5)
+expect 1 0 "${again[@]}" --input first/x.h5
+expect 3 0 "${again[@]}" --input copy/x.h5 --resume
+check "a copy is the same case" test "$(cases_in x.h5)" -eq 1
+check "it is not run again" test "$(launches_of x.h5 | wc -l)" -eq 1
+expect 2 0 "${again[@]}" --input second/x.h5 --resume
+check "other data, another case" test "$(column input_digest x.csv | sort -u | wc -l)" -eq 2
+check "16 digits" test "$(column input_digest x.csv | grep -cE '^[0-9a-f]{16}$')" -eq 2
+# One value of the last rows, one setting: each makes another case.
+cp first/x.h5 copy/x.h5 && put_bytes '\001' copy/x.h5 v
+expect 1 0 "${again[@]}" --input copy/x.h5 --resume
+expect 1 0 "${settings[@]}" --scale 0.25 --output copy/x.h5
+expect 1 0 "${again[@]}" --input copy/x.h5 --resume
+expect 1 0 "${settings[@]}" --window-left 5 --output copy/x.h5
+expect 1 0 "${again[@]}" --input copy/x.h5 --resume
+expect 1 0 "${settings[@]}" --alibi --output copy/x.h5
+expect 1 0 "${again[@]}" --input copy/x.h5 --resume
+check "six cases" test "$(column input_digest x.csv | sort -u | wc -l)" -eq 6
+check "generated data have none" test -z "$(column input_digest a.csv)"
+
+# NaN in the input makes no case invalid, but it is said once.
+expect 1 0 "${settings[@]}" --output nan.h5
+put_bytes '\000\000\300\177' nan.h5 k
+for ranks in 1 3; do
+    expect $ranks 0 run --input nan.h5 --ranks "1,$ranks" --max-time 0.05 --csv nan.csv --output nan.$ranks.h5
+    check "a warning" grep -qE '^attnbench: warning: [1-9][0-9]* of (64|128) checked rows are NaN because the input' "$err"
+    check "once" test "$(grep -c 'are NaN' "$err")" -eq 1
+    check "it is recorded" test "$(column nan_rows nan.csv | grep -cx '[1-9][0-9]*')" -ge 1
+    expect $ranks 0 run --input nan.h5 --ranks "1,$ranks" --max-time 0.05 --quiet --output quiet.$ranks.h5
+    check "not with --quiet" is_empty "$err"
+done
 
 # Report.
 expect 1 0 report a.h5

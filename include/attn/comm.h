@@ -49,7 +49,7 @@ ATTN_API attn_status attn_comm_gather_text(MPI_Comm comm, const char *text, char
 ATTN_API attn_status attn_comm_first(MPI_Comm comm, int ranks, MPI_Comm *out, attn_error *error);
 ATTN_API void attn_comm_free(MPI_Comm *comm);
 
-/* A barrier whose waiting ranks sleep (1 ms polls) and so leave their core to others. */
+/* A barrier whose waiting ranks sleep between polls (1 to 16 ms) and so leave their core to others. */
 ATTN_API attn_status attn_comm_sleep_barrier(MPI_Comm comm, attn_error *error);
 
 ATTN_API int attn_comm_rank(MPI_Comm comm); /* not collective */

@@ -190,7 +190,8 @@ void attn_comm_free(MPI_Comm *comm)
 
 attn_status attn_comm_sleep_barrier(MPI_Comm comm, attn_error *error)
 {
-    const struct timespec millisecond = {0, 1000000};
+    const long longest = 16000000;
+    struct timespec pause = {0, 1000000}; /* ns; each poll takes something from the ranks that work */
     MPI_Request request;
     int done = 0;
     attn_status status = attn_comm_check(MPI_Ibarrier(comm, &request), "MPI_Ibarrier", error);
@@ -199,7 +200,8 @@ attn_status attn_comm_sleep_barrier(MPI_Comm comm, attn_error *error)
         status = attn_comm_check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Test", error);
         if (done)
             break;
-        nanosleep(&millisecond, NULL);
+        nanosleep(&pause, NULL);
+        pause.tv_nsec = 2 * pause.tv_nsec < longest ? 2 * pause.tv_nsec : longest;
     }
     return status;
 }

@@ -126,7 +126,7 @@ static attn_status compare_memory(const bench_case *one, double needed, const ch
 
     if (needed <= one->group->memory)
         return ATTN_OK;
-    return attn_error_set(error, ATTN_UNSUPPORTED, "needs %s%.3g GiB on a node, %.3g GiB are free", words, needed / gib,
+    return attn_error_set(error, ATTN_UNSUPPORTED, "needs %s%.1f GiB on a node, %.1f GiB are free", words, needed / gib,
                           one->group->memory / gib);
 }
 

@@ -20,7 +20,7 @@ static const option_set set = {
     .usage = "attnbench generate [OPTION...] --output FILE.h5",
     .about =
         "Writes an input file (HDF5) with random q, k and v, standard normal, and the settings of a problem. Each\n"
-        "rank writes its part; the file is the same at any number of ranks. Lists are not accepted here.\n",
+        "rank writes its part; the file is the same at any number of ranks. One problem: lists of one value.\n",
     .examples = "  attnbench generate --seq 1k --heads 4 --causal --output causal.h5\n"
                 "  mpirun -n 4 attnbench generate --seq 64k --documents lognormal:512:1 --output packed.h5\n",
     .keys = keys,
@@ -138,10 +138,8 @@ static attn_status write_file(const bench *launch, const char *path, const attn_
     return status;
 }
 
-/* An output file is replaced only when it is an input file itself. */
 static attn_status check_output(const bench *launch, const char *path, attn_error *error)
 {
-    char schema[32];
     double exists = 0;
     attn_status status;
 
@@ -152,11 +150,7 @@ static attn_status check_output(const bench *launch, const char *path, attn_erro
     status = attn_comm_max(launch->comm, &exists, 1, error);
     if (status != ATTN_OK || exists == 0)
         return status;
-    status = attn_file_schema(launch->comm, path, schema, sizeof schema, error);
-    if (status == ATTN_MPI || (status == ATTN_OK && strcmp(schema, "attn-input") == 0))
-        return status;
-    return attn_error_set(error, ATTN_ARGUMENT, "--output %s: exists and is not an input file; a new name is accepted",
-                          shown_path(path).text);
+    return attn_error_set(error, ATTN_ARGUMENT, "--output %s: exists; a new name is accepted", shown_path(path).text);
 }
 
 static attn_status perform(const bench *launch, const options *given, attn_error *error)
@@ -167,7 +161,7 @@ static attn_status perform(const bench *launch, const options *given, attn_error
     attn_status status = sweep_read(given, launch->ranks, &lists, error);
 
     if (status == ATTN_OK && lists.count != 1)
-        status = attn_error_set(error, ATTN_ARGUMENT, "generate writes one problem; lists with one value are accepted");
+        status = attn_error_set(error, ATTN_ARGUMENT, "generate writes one problem; lists of one value are accepted");
     if (status == ATTN_OK) {
         const sweep_point point = sweep_at(&lists, 0);
 

@@ -93,7 +93,7 @@ static attn_status print_report(const options *given, const report *wanted, attn
     const char *const *files;
     const size_t count = options_files(given, &files);
     attn_results *results = NULL;
-    attn_status status = exports_check(&wanted->wanted, error);
+    attn_status status = exports_check(&wanted->wanted, "", error);
 
     if (status == ATTN_OK)
         status = exports_check_path(OPTION_PLOT, wanted->plot, error);

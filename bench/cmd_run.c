@@ -202,7 +202,7 @@ static attn_status open_output(run *all, attn_error *error)
     else
         snprintf(all->output, sizeof all->output, "attnbench-%s.h5", all->launch_id);
     if (launch->rank == 0) {
-        status = exports_check(&all->wanted, error);
+        status = exports_check(&all->wanted, all->output, error);
         if (status == ATTN_OK)
             status = attn_result_writer_open(all->output, option_given(all->given, OPTION_RESUME), all->launch_id,
                                              environment, &all->writer, error);
@@ -222,6 +222,8 @@ static void warn(const run *all)
 {
     if (option_given(all->given, OPTION_QUIET))
         return;
+    if (getenv("OMP_NUM_THREADS") != NULL && !option_given(all->given, OPTION_THREADS))
+        message_warning(all->launch, "OMP_NUM_THREADS is not read; --threads sets the threads of a rank");
     for (int64_t i = 0; i < all->lists.count; i++) {
         const bench_case *one = &all->cases[i];
 
@@ -342,6 +344,8 @@ static attn_status finish(run *all, attn_status status, attn_error *error)
         return attn_error_set(error, closed, "%s", closing.message);
     if (join) {
         status = show(all, paths + 1, 1, error);
+        if (!option_given(all->given, OPTION_QUIET) && !option_given(all->given, OPTION_OUTPUT))
+            message_note(all->launch, "the results are in %s", shown_path(all->output).text);
         if (status == ATTN_OK && all->measured == 0) /* found while they were tried: the reasons are in the file */
             status = attn_error_set(error, ATTN_UNSUPPORTED, "nothing could run: %s", all->first_reason);
         return status;

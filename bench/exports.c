@@ -32,6 +32,21 @@ attn_status exports_read(const options *given, exports *out, attn_error *error)
     return ATTN_OK;
 }
 
+/* Whether there is an HDF5 file of that name, by the signature with which they begin. */
+static bool is_hdf5(const char *path)
+{
+    static const char signature[8] = {'\211', 'H', 'D', 'F', '\r', '\n', '\032', '\n'};
+    char begin[sizeof signature];
+    FILE *file = fopen(path, "rb");
+    bool same = false;
+
+    if (file != NULL) {
+        same = fread(begin, sizeof begin, 1, file) == 1 && memcmp(begin, signature, sizeof begin) == 0;
+        fclose(file);
+    }
+    return same;
+}
+
 attn_status exports_check_path(option_key key, const char *path, attn_error *error)
 {
     struct stat found;
@@ -39,6 +54,10 @@ attn_status exports_check_path(option_key key, const char *path, attn_error *err
 
     if (path == NULL || is_stdout(path))
         return ATTN_OK;
+    if (is_hdf5(path))
+        return attn_error_set(error, ATTN_ARGUMENT,
+                              "%s %s: is an HDF5 file and would be lost; another name is accepted", option_label(key),
+                              shown_path(path).text);
     if (stat(path, &found) == 0) {
         errno = S_ISDIR(found.st_mode) ? EISDIR : 0;
         good = errno == 0 && access(path, W_OK) == 0;
@@ -56,10 +75,17 @@ attn_status exports_check_path(option_key key, const char *path, attn_error *err
                           shown_path(path).text, strerror(errno));
 }
 
-attn_status exports_check(const exports *wanted, attn_error *error)
+attn_status exports_check(const exports *wanted, const char *output, attn_error *error)
 {
-    const attn_status status = exports_check_path(OPTION_JSON, wanted->json, error);
+    const char *const path = wanted->json != NULL && strcmp(wanted->json, output) == 0 ? wanted->json
+                             : wanted->csv != NULL && strcmp(wanted->csv, output) == 0 ? wanted->csv
+                                                                                       : NULL;
+    attn_status status;
 
+    if (path != NULL)
+        return attn_error_set(error, ATTN_ARGUMENT, "%s %s: is the --output; another name is accepted",
+                              option_label(path == wanted->json ? OPTION_JSON : OPTION_CSV), shown_path(path).text);
+    status = exports_check_path(OPTION_JSON, wanted->json, error);
     return status != ATTN_OK ? status : exports_check_path(OPTION_CSV, wanted->csv, error);
 }
 
@@ -101,6 +127,9 @@ static attn_status write_one(export_writer *writer, const char *path, const attn
 
     if (path == NULL)
         return ATTN_OK;
+    if (!standard && is_hdf5(path)) /* another name of the output, which was not there when names were checked */
+        return attn_error_set(error, ATTN_ARGUMENT, "%s: is an HDF5 file and would be lost; nothing was exported",
+                              shown_path(path).text);
     file = standard ? stdout : fopen(path, "w");
     if (file == NULL)
         return attn_error_set(error, ATTN_FILE, "%s: %s", shown_path(path).text, strerror(errno));

@@ -22,6 +22,19 @@ void message_error(const char *text)
     print_line("", text);
 }
 
+void message_note(const bench *launch, const char *format, ...)
+{
+    char text[ATTN_MESSAGE_MAX];
+    va_list arguments;
+
+    if (launch->rank != 0)
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    print_line("", text);
+}
+
 void message_warning(const bench *launch, const char *format, ...)
 {
     char text[ATTN_MESSAGE_MAX];

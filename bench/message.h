@@ -7,6 +7,9 @@
 /* The one error line, from one rank. Newlines in the text become blanks. */
 void message_error(const char *text);
 
+/* A line that is neither an error nor a warning, from rank 0. */
+void message_note(const bench *launch, const char *format, ...) ATTN_PRINTF(2, 3);
+
 /* A warning, from rank 0; only after arguments, inputs and output were checked. */
 void message_warning(const bench *launch, const char *format, ...) ATTN_PRINTF(2, 3);
 

@@ -232,7 +232,7 @@ static void print_wrapped(const char *text, int left)
     int column = left;
 
     while (*text != '\0') {
-        const int length = (int)strcspn(text, " ");
+        const int length = (int)strcspn(text, " \n");
 
         if (column > left && column + 1 + length > HELP_WIDTH) {
             printf("\n%*s", left, "");
@@ -242,7 +242,7 @@ static void print_wrapped(const char *text, int left)
             column += printf(" ");
         column += printf("%.*s", length, text);
         text += length;
-        text += strspn(text, " ");
+        text += strspn(text, " \n");
     }
     printf("\n");
 }

@@ -58,7 +58,9 @@ fi
 cat <<END
 
 == Done. In $out/: the timings minilm.h5 and strong-scaling.h5, the picture strong-scaling.png (and .svg).
-Next: build/release/attnbench run --help
-      mpirun -n 2 build/release/attnbench run --heads 8 --seq 1024:8192:x2 --causal --output sweep.h5
-      tests/run.sh        the whole test suite
+Next, in bash:
+      . jobs/mpi-env.sh; attn_mpi_one_machine 4; PATH=\$PWD/build/release:\$PATH
+      attnbench run --help
+      mpirun -n 2 attnbench run --heads 8 --seq 1024:8192:x2 --causal --output sweep.h5
+      tests/run.sh        the whole test suite, some minutes
 END

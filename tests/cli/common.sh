@@ -6,7 +6,7 @@
 set -u
 : "${ATTNBENCH:?}" "${ATTN_TEST_DATA:?}"
 MPIRUN=${MPIRUN:-mpirun}
-export OMP_NUM_THREADS=1
+unset OMP_NUM_THREADS
 
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT

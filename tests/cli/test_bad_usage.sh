@@ -125,7 +125,7 @@ bad 1 '--resume: name the file' run --seq 16 --resume
 bad 3 '--output: the name of the file to write is needed' generate
 bad 1 'generate writes one problem' generate --output x.h5 --seq 1,2
 bad 3 '/nosuchfolder' generate --output /nosuchfolder/x.h5 --seq 16
-bad 1 'is not an input file' generate --output "$text" --seq 16
+bad 1 'exists; a new name is accepted' generate --output "$text" --seq 16
 bad 1 'unknown option "--ranks"' generate --output x.h5 --ranks 1
 bad 1 'verify: a file is needed' verify
 bad 3 "$missing: No such file" verify "$golden" "$missing"

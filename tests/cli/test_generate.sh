@@ -27,6 +27,7 @@ done
 # Data beyond one chunk: pieces of a head, heads one by one, and chunks that some ranks no longer have rows for.
 for extents in '--heads 2 --seq 9000' '--heads 3 --seq 5000' '--heads 1 --seq 16385'; do
     for ranks in 1 2 3; do
+        rm -f chunks.h5
         # shellcheck disable=SC2086 # several words
         LIMIT=30 expect $ranks 0 generate $extents --kv-heads 1 --kv-seq 1 --head-dim 512 --output chunks.h5
         raw chunks.h5 q chunks.$ranks
@@ -35,12 +36,16 @@ for extents in '--heads 2 --seq 9000' '--heads 3 --seq 5000' '--heads 1 --seq 16
 done
 check "as much data as asked for" test "$(stat -c %s chunks.1)" -eq $((16385 * 512 * 4))
 
-# More ranks than rows; another seed gives other data; an input file may be replaced.
+# More ranks than rows; another seed gives other data; no file is replaced.
 expect 4 0 generate --seq 2 --heads 1 --head-dim 3 --output tiny.h5
 expect 1 0 verify tiny.h5
 raw float32.1.h5 q q.first
-expect 1 0 generate "${settings[@]}" --seed 6 --output float32.1.h5
-raw float32.1.h5 q q.second
+expect 1 0 generate "${settings[@]}" --seed 6 --output other-seed.h5
+raw other-seed.h5 q q.second
+expect 2 2 generate "${settings[@]}" --seed 7 --output other-seed.h5
+check "an existing file is refused" holds "$err" 'other-seed.h5: exists; a new name is accepted'
+raw other-seed.h5 q q.third
+check "and left as it is" cmp q.second q.third
 check "another seed, other data" test "$(cmp q.first q.second >/dev/null && echo same)" != same
 expect 3 0 generate --seq 24 --documents 5 --heads 2 --head-dim 4 --output count.h5
 h5dump -d cu_seqlens count.h5 >"$out"

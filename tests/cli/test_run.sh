@@ -79,6 +79,21 @@ check "weak-work grows seq by the root" test "$(cut -d, -f4,7 weak-work.csv | so
 expect 4 0 run "${short[@]}" --seq 3 --heads 2 --grid 4x1,2x2,1x4 --layout all --output few.h5
 check "nine valid cases" holds "$out" 'VALID: 9 of 9 cases'
 
+# No export replaces an HDF5 file, be it the results, the output under another name, or an input.
+expect 1 2 report few.h5 --csv few.h5
+check "it would be lost" holds "$err" 'few.h5: is an HDF5 file and would be lost'
+expect 2 2 run "${short[@]}" --seq 16 --output new.h5 --json new.h5
+check "the output is no name for an export" holds "$err" '--json new.h5: is the --output'
+check "nothing was made" test ! -e new.h5
+expect 1 2 run "${short[@]}" --seq 16 --output new.h5 --csv ./new.h5
+check "nor is another name of it" holds "$err" './new.h5: is an HDF5 file'
+expect 1 0 report few.h5 new.h5
+
+# The threads of OpenMP's own variable are not meant.
+OMP_NUM_THREADS=1 expect 1 0 run "${short[@]}" --seq 16
+check "a warning says so" holds "$err" 'OMP_NUM_THREADS is not read'
+check "the name of the results is told" grep -q 'attnbench: the results are in attnbench-.*\.h5' "$err"
+
 # An input file.
 expect 4 0 run --input "$ATTN_TEST_DATA/golden/packed_documents.h5" --ranks 1,3 --max-time 0.05 --dtype float32,float64 \
     --output input.h5 --csv input.csv
@@ -102,10 +117,13 @@ check "16 digits" test "$(column input_digest x.csv | grep -cE '^[0-9a-f]{16}$')
 # One value of the last rows, one setting: each makes another case.
 cp first/x.h5 copy/x.h5 && put_bytes '\001' copy/x.h5 v
 expect 1 0 "${again[@]}" --input copy/x.h5 --resume
+rm -f copy/x.h5
 expect 1 0 "${settings[@]}" --scale 0.25 --output copy/x.h5
 expect 1 0 "${again[@]}" --input copy/x.h5 --resume
+rm -f copy/x.h5
 expect 1 0 "${settings[@]}" --window-left 5 --output copy/x.h5
 expect 1 0 "${again[@]}" --input copy/x.h5 --resume
+rm -f copy/x.h5
 expect 1 0 "${settings[@]}" --alibi --output copy/x.h5
 expect 1 0 "${again[@]}" --input copy/x.h5 --resume
 check "six cases" test "$(column input_digest x.csv | sort -u | wc -l)" -eq 6

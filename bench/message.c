@@ -22,30 +22,32 @@ void message_error(const char *text)
     print_line("", text);
 }
 
-void message_note(const bench *launch, const char *format, ...)
+static void print_formatted(const bench *launch, const char *kind, const char *format, va_list arguments)
 {
     char text[ATTN_MESSAGE_MAX];
-    va_list arguments;
 
     if (launch->rank != 0)
         return;
-    va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
+    print_line(kind, text);
+}
+
+void message_note(const bench *launch, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    print_formatted(launch, "", format, arguments);
     va_end(arguments);
-    print_line("", text);
 }
 
 void message_warning(const bench *launch, const char *format, ...)
 {
-    char text[ATTN_MESSAGE_MAX];
     va_list arguments;
 
-    if (launch->rank != 0)
-        return;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    print_formatted(launch, "warning: ", format, arguments);
     va_end(arguments);
-    print_line("warning: ", text);
 }
 
 /* Under mpirun a rank's stderr is a pipe to the launcher; whether anybody watches is told by the launcher's own. */

@@ -1,4 +1,5 @@
 /* Layouts, shares and parts: every row and head belongs to exactly one rank, and the work is what the mask says. */
+#include "fixture.h"
 #include "harness.h"
 
 #include <attn/partition.h>
@@ -68,16 +69,7 @@ static void test_number_of_segments(void)
 
 static attn_problem problem_of(int64_t heads, int64_t kv_heads, int64_t seq)
 {
-    return (attn_problem){.shape = {.batch = 2,
-                                    .heads = heads,
-                                    .kv_heads = kv_heads,
-                                    .seq = seq,
-                                    .kv_seq = seq,
-                                    .head_dim = 8,
-                                    .v_head_dim = 8},
-                          .dtype = ATTN_FLOAT32,
-                          .mask = ATTN_MASK_FULL,
-                          .score = {.scale = 1}};
+    return (attn_problem)PROBLEM(2, heads, kv_heads, seq, seq, 8, 8, ATTN_FLOAT32);
 }
 
 static void test_parts(void)

@@ -1,4 +1,5 @@
 /* The choices of a plan and the volumes that it predicts. */
+#include "fixture.h"
 #include "harness.h"
 
 #include <attn/plan.h>
@@ -8,16 +9,7 @@
 
 static attn_problem problem_of(int64_t heads, int64_t kv_heads, int64_t seq)
 {
-    return (attn_problem){.shape = {.batch = 2,
-                                    .heads = heads,
-                                    .kv_heads = kv_heads,
-                                    .seq = seq,
-                                    .kv_seq = seq,
-                                    .head_dim = 16,
-                                    .v_head_dim = 8},
-                          .dtype = ATTN_FLOAT32,
-                          .mask = ATTN_MASK_FULL,
-                          .score = {.scale = 1}};
+    return (attn_problem)PROBLEM(2, heads, kv_heads, seq, seq, 16, 8, ATTN_FLOAT32);
 }
 
 static attn_plan plan_of(const attn_problem *problem, int ranks, const attn_plan_options *options)

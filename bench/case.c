@@ -4,6 +4,7 @@
 #include <attn/random.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,14 +121,23 @@ static attn_status plan_case(const sweep *lists, bench_case *out, attn_error *er
     return attn_plan_make(&out->problem, out->group->ranks, &choices, &out->plan, error);
 }
 
+/* Three digits, and all digits before the point: "0.0312 GiB", "1563 GiB". */
+static const char *write_gib(double bytes, char out[32])
+{
+    const double gib = bytes / (1024.0 * 1024.0 * 1024.0);
+
+    snprintf(out, 32, gib < 100 ? "%.3g GiB" : "%.0f GiB", gib);
+    return out;
+}
+
 static attn_status compare_memory(const bench_case *one, double needed, const char *words, attn_error *error)
 {
-    const double gib = 1024.0 * 1024.0 * 1024.0;
+    char wanted[32], available[32];
 
     if (needed <= one->group->memory)
         return ATTN_OK;
-    return attn_error_set(error, ATTN_UNSUPPORTED, "needs %s%.1f GiB on a node, %.1f GiB are free", words, needed / gib,
-                          one->group->memory / gib);
+    return attn_error_set(error, ATTN_UNSUPPORTED, "needs %s%s on a node, %s are free", words,
+                          write_gib(needed, wanted), write_gib(one->group->memory, available));
 }
 
 /* From the extents alone: the nodes hold q, k, v and o once at least, and each rank the starts of all documents. */

@@ -26,6 +26,7 @@ expect 2 0 "${skipped[@]}" --csv many.csv
 check "six cases" test "$(column id many.csv | sort -u | wc -l)" -eq 6
 expect 2 0 "${skipped[@]}" --csv again.csv --resume
 check "the same cases" test "$(identities many.csv)" = "$(identities again.csv)"
+check "all with sinks, as was asked" test "$(column sinks many.csv | sort -u)" = 1
 check "three valid and three skipped" holds "$out" 'VALID: 3 of 6 cases; 3 skipped'
 first=$(column launch_id many.csv | sort -u)
 check "the valid ones were not run again" test "$(awk -F, -v id="$first" '$2 == id' again.csv | wc -l)" -eq 3

@@ -12,20 +12,37 @@ static int number_from(const char *name)
     return text != NULL ? atoi(text) : -1;
 }
 
-/* Counts a call; whether it is the one that fails. */
-static bool fails(const char *call)
+/* Adds to the calls of the rank that fails, and tells of one after the failure. Returns how many there were; -1 on
+ * other ranks. */
+static int count(const char *call, int more)
 {
     static int calls;
     int rank;
 
     PMPI_Comm_rank(MPI_COMM_WORLD, &rank);
     if (rank != number_from("FAIL_RANK"))
-        return false;
-    if (++calls > number_from("FAIL_AT"))
+        return -1;
+    if (calls >= number_from("FAIL_AT"))
         fprintf(stderr, "%s is called after a failure\n", call);
-    else if (calls == number_from("FAIL_AT"))
+    calls += more;
+    return calls;
+}
+
+/* Counts a call; whether it is the one that fails. */
+static bool fails(const char *call)
+{
+    const bool now = count(call, 1) == number_from("FAIL_AT");
+
+    if (now)
         fprintf(stderr, "%s fails\n", call);
-    return calls == number_from("FAIL_AT");
+    return now;
+}
+
+/* Does not fail, since nobody asks whether it did, but waits for others as all collective calls may. */
+int MPI_Comm_free(MPI_Comm *comm)
+{
+    count("MPI_Comm_free", 0);
+    return PMPI_Comm_free(comm);
 }
 
 #define WRAP(name, parameters, arguments)                                                                              \

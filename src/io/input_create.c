@@ -115,8 +115,8 @@ static bool final_length(const attn_input_header *header, off_t now, int64_t *le
     return true;
 }
 
-/* Takes the space of the whole file now. When it runs out in the middle of a collective write, MPI-IO may leave ranks
- * waiting for ever, and HDF5 does not survive a file that cannot get its length. */
+/* Takes the space of the whole file now: a full disk is told before anything is computed for it, and HDF5 does not
+ * survive a file that cannot get its length. */
 static attn_status reserve(const char *path, const attn_input_header *header, attn_error *error)
 {
     const int descriptor = open(path, O_RDWR | O_CLOEXEC);

@@ -2,8 +2,8 @@
  *
  * A block is a dense array [B,heads,rows,width] in memory. It is cut into boxes that follow each other in memory, so
  * that each transfer is bounded; in the file a box is a few regular hyperslabs, because rows at equal distances (a
- * striped layout) make one. Every rank makes the same number of collective calls, with nothing selected when it has
- * run out of boxes. */
+ * striped layout) make one. Each rank transfers its boxes by itself and moves nobody else's bytes; the ranks meet before
+ * the first one and after the last one, to agree. */
 #include "io/h5.h"
 #include "io/input_file.h"
 
@@ -125,7 +125,7 @@ typedef struct transfer {
     cut cut;
     void *bounce;        /* room for one box of stored elements when types differ, otherwise NULL */
     hid_t space, type;   /* of the dataset; type in this machine's byte order */
-    hid_t property_list; /* collective transfer */
+    hid_t property_list; /* independent transfer */
 } transfer;
 
 static attn_status check_block(const transfer *t, attn_error *error)
@@ -180,7 +180,7 @@ static attn_status begin(transfer *t, attn_error *error)
     t->type = attn_h5_type(stored);
     t->space = H5Dget_space(input->datasets[t->array]);
     t->property_list = H5Pcreate(H5P_DATASET_XFER);
-    if (t->type < 0 || t->space < 0 || H5Pset_dxpl_mpio(t->property_list, H5FD_MPIO_COLLECTIVE) < 0)
+    if (t->type < 0 || t->space < 0 || H5Pset_dxpl_mpio(t->property_list, H5FD_MPIO_INDEPENDENT) < 0)
         return attn_h5_error(error, ATTN_FILE, "%s: dataset %s cannot be accessed", input->path,
                              attn_input_array_path(t->array));
     return ATTN_OK;
@@ -194,44 +194,31 @@ static void end(transfer *t)
     free(t->bounce);
 }
 
-/* Collective. Moves one box, or nothing when there is no such box. */
+/* Moves one box. */
 static attn_status move_box(const transfer *t, int64_t index, attn_error *error)
 {
     const hid_t dataset = t->input->datasets[t->array];
     const attn_dtype stored = t->input->header.stored[t->array];
-    const bool any = index < t->cut.boxes;
-    const box b = any ? box_at(&t->cut, index) : (box){.elements = 1};
+    const box b = box_at(&t->cut, index);
     const hsize_t elements = (hsize_t)b.elements;
     const size_t offset = (size_t)b.offset * attn_dtype_size(t->dtype), count = (size_t)b.elements;
     const hid_t memory = H5Screate_simple(1, &elements, NULL);
-    double nothing = 0;
-    void *in = &nothing;
-    const void *out = &nothing;
-    bool moved = memory >= 0;
+    bool moved = memory >= 0 && select_box(t->space, &t->block, &b);
     attn_status status = ATTN_OK;
 
-    if (any) {
-        moved = moved && select_box(t->space, &t->block, &b);
-        if (t->writing && t->bounce != NULL)
-            attn_convert(stored, t->bounce, t->dtype, t->from + offset, count);
-        in = t->bounce != NULL || t->writing ? t->bounce : t->to + offset;
-        out = t->bounce != NULL || !t->writing ? t->bounce : t->from + offset;
-    }
-    /* A rank that has failed must still take part. */
-    if (!any || !moved) {
-        H5Sselect_none(t->space);
-        H5Sselect_none(memory);
-        in = &nothing;
-        out = &nothing;
-    }
-    moved = (t->writing ? H5Dwrite(dataset, t->type, memory, t->space, t->property_list, out)
-                        : H5Dread(dataset, t->type, memory, t->space, t->property_list, in)) >= 0 &&
-            moved;
+    if (t->writing && t->bounce != NULL)
+        attn_convert(stored, t->bounce, t->dtype, t->from + offset, count);
+    if (moved && t->writing)
+        moved = H5Dwrite(dataset, t->type, memory, t->space, t->property_list,
+                         t->bounce != NULL ? t->bounce : t->from + offset) >= 0;
+    else if (moved)
+        moved = H5Dread(dataset, t->type, memory, t->space, t->property_list,
+                        t->bounce != NULL ? t->bounce : t->to + offset) >= 0;
     if (!moved)
         status = attn_h5_error(error, ATTN_FILE, "%s: dataset %s cannot be %s", t->input->path,
                                attn_input_array_path(t->array), t->writing ? "written" : "read");
     attn_h5_close(memory);
-    if (moved && any && !t->writing && t->bounce != NULL)
+    if (moved && !t->writing && t->bounce != NULL)
         attn_convert(t->dtype, t->to + offset, stored, t->bounce, count);
     return status;
 }
@@ -242,19 +229,12 @@ static attn_status move(transfer *t, attn_error *error)
     const attn_h5_quiet saved = attn_h5_quiet_begin();
     const MPI_Comm comm = t->input->comm;
     attn_status status;
-    int64_t calls = 0;
 
     t->space = t->type = t->property_list = H5I_INVALID_HID;
     status = attn_comm_agree(comm, begin(t, error), error);
-    if (status == ATTN_OK)
-        status = attn_comm_check(MPI_Allreduce(&t->cut.boxes, &calls, 1, MPI_INT64_T, MPI_MAX, comm), "MPI_Allreduce",
-                                 error);
     if (status == ATTN_OK) {
-        for (int64_t i = 0; i < calls; i++) {
-            const attn_status moved = move_box(t, i, status == ATTN_OK ? error : NULL);
-
-            status = status == ATTN_OK ? moved : status;
-        }
+        for (int64_t i = 0; i < t->cut.boxes && status == ATTN_OK; i++)
+            status = move_box(t, i, error);
         status = attn_comm_agree(comm, status, error);
     }
     t->input->incomplete = t->input->incomplete || (t->writing && status != ATTN_OK);

@@ -55,22 +55,24 @@ static attn_status prepare(MPI_Comm comm, const char *path, bool created, attn_i
 
 static attn_status open_file(attn_input *input, const char *path, unsigned mode, attn_error *error)
 {
-    const hid_t access = attn_h5_file_access();
+    const hid_t access = attn_h5_file_access(), together = H5Pcreate(H5P_DATASET_ACCESS);
     attn_status status = ATTN_OK;
 
-    if (H5Pset_fapl_mpio(access, input->comm, MPI_INFO_NULL) < 0 || H5Pset_all_coll_metadata_ops(access, true) < 0 ||
+    if (H5Pset_fapl_mpio(access, input->comm, MPI_INFO_NULL) < 0 || H5Pset_all_coll_metadata_ops(together, true) < 0 ||
         (input->file = H5Fopen(path, mode, access)) < 0)
         status = attn_h5_error(error, ATTN_FILE, "%s: cannot be opened by all ranks", path);
     attn_h5_close(access);
+    /* Not for the whole file: the index of a chunked array is read in its transfers, which each rank makes alone. */
     for (int a = 0; a < ATTN_INPUT_ARRAY_COUNT && status == ATTN_OK; a++) {
         const char *const name = attn_input_array_path((attn_input_array)a);
 
         if (!input->header.present[a])
             continue;
-        input->datasets[a] = H5Dopen2(input->file, name, H5P_DEFAULT);
+        input->datasets[a] = H5Dopen2(input->file, name, together);
         if (input->datasets[a] < 0)
             status = attn_h5_error(error, ATTN_FILE, "%s: dataset %s cannot be opened by all ranks", path, name);
     }
+    attn_h5_close(together);
     return status;
 }
 

@@ -32,7 +32,7 @@ BEGIN {
     owner("kernel", "kernel")
     owner("plan", "partition plan")
     owner("dist", "comm dist")
-    owner("measure", "sampler statistics")
+    owner("measure", "sampler statistics probe metric")
     owner("io", "input result")
     owner("study", "study")
     owner("all", "attn")

@@ -5,8 +5,8 @@
  *   PORTABLE_CPU_HAS                                      the run-time probe
  *   VECTOR_BYTES, KEY_TILE, VALUE_TILE                    see portable_task.h
  */
+#include "core/cpu.h"
 #include "core/half.h"
-#include "kernel/cpu.h"
 #include "kernel/kernel.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* Attention as it is defined, in float64 and plain loops: what every kernel is checked against. */
 #include "kernel/reference.h"
 
-#include "kernel/cpu.h"
+#include "core/cpu.h"
 #include "kernel/kernel.h"
 
 #include <math.h>

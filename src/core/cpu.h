@@ -1,6 +1,6 @@
 /* What this CPU can run, asked at run time. */
-#ifndef KERNEL_CPU_H
-#define KERNEL_CPU_H
+#ifndef ATTN_CORE_CPU_H
+#define ATTN_CORE_CPU_H
 
 #include <stdbool.h>
 

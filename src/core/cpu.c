@@ -1,4 +1,4 @@
-#include "kernel/cpu.h"
+#include "core/cpu.h"
 
 bool attn_cpu_baseline(void)
 {

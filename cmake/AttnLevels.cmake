@@ -1,0 +1,24 @@
+# Instruction-set levels. A file that is named in no level is compiled for the baseline of the target; the choice between
+# levels is made at run time, and there is no -march=native.
+set(attn_level_baseline "")
+set(attn_level_avx2 "")
+set(attn_level_avx512 "")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+    set(attn_level_avx2 -mavx2 -mfma -mf16c)
+    set(attn_level_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512)
+endif()
+
+# attn_level(LEVEL FILE...): compiles source files of the current folder for a level. They are always optimised, so that a
+# debug build tests and measures the code of a release, and products and sums are contracted to fused multiply-adds, which
+# ISO C mode would switch off. ATTN_KERNEL_FLAGS tells the provenance of a result of it.
+set(ATTN_KERNEL_FLAGS "")
+function(attn_level level)
+    set(flags -O3 -ffp-contract=fast ${attn_level_${level}})
+    set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "${flags}")
+    string(REPLACE ";" " " flags "${flags}")
+    foreach(file IN LISTS ARGN)
+        get_filename_component(name ${file} NAME)
+        string(APPEND ATTN_KERNEL_FLAGS "${name}: ${flags}; ")
+    endforeach()
+    set(ATTN_KERNEL_FLAGS "${ATTN_KERNEL_FLAGS}" PARENT_SCOPE)
+endfunction()

@@ -1,5 +1,5 @@
 /* What the suite needs of a communicator beside the exchanges: agreement on errors, reductions, sub-communicators.
- * All functions here are collective over comm. */
+ * Return codes of MPI are looked at, so comm should have MPI_ERRORS_RETURN. */
 #ifndef ATTN_COMM_H
 #define ATTN_COMM_H
 
@@ -13,47 +13,66 @@
 extern "C" {
 #endif
 
-/* Agrees on a failure: when any rank's local status is not ATTN_OK, every rank gets the status and message of the
- * lowest failing rank. Called at phase boundaries, never in a timed region. A rank that brings ATTN_MPI gets it back
- * without a call: where MPI has failed nobody can be waited for, and the program is to be ended.
+/* Collective. Agrees on a failure: when any rank's local status is not ATTN_OK, every rank gets the status and message
+ * of the lowest failing rank. Called at phase boundaries, never in a timed region. A rank that brings ATTN_MPI gets it
+ * back without a call: where MPI has failed nobody can be waited for, and the program is to be ended.
  *   local  in, this rank's status
  *   error  in/out, may be NULL; the message of this rank when local is not ATTN_OK
  * Returns the agreed status, or ATTN_MPI. */
 ATTN_API attn_status attn_comm_agree(MPI_Comm comm, attn_status local, attn_error *error);
 
-/* Turns an MPI return code into ATTN_OK or ATTN_MPI with MPI's own text and the name of the call. Not collective. */
+/* Not collective. Turns an MPI return code into ATTN_OK or ATTN_MPI with MPI's own text and the name of the call. */
 ATTN_API attn_status attn_comm_check(int code, const char *call, attn_error *error);
 
+/* Collective. Waits until all ranks have called it. ATTN_MPI. */
 ATTN_API attn_status attn_comm_barrier(MPI_Comm comm, attn_error *error);
 
-/* Elementwise maximum (minimum) over ranks, in place. */
+/* Collective. Reduces to the elementwise maximum (minimum) over ranks.
+ *   values  in/out, [count], count >= 0 and the same on all ranks; the result is the same on all
+ * ATTN_MPI. */
 ATTN_API attn_status attn_comm_max(MPI_Comm comm, double *values, int count, attn_error *error);
 ATTN_API attn_status attn_comm_min(MPI_Comm comm, double *values, int count, attn_error *error);
 
-/* Elementwise sum over ranks, in place. */
+/* Collective. Reduces to the elementwise sum over ranks, in pieces whose counts fit in int.
+ *   values  in/out, [count], count >= 0 and the same on all ranks; the result is the same on all
+ * ATTN_MPI. */
 ATTN_API attn_status attn_comm_sum(MPI_Comm comm, double *values, int64_t count, attn_error *error);
 
-/* Copies bytes from root to every rank. */
+/* Collective. Copies bytes from root to every rank, in pieces whose counts fit in int.
+ *   bytes  in on root, out elsewhere, [count] bytes, count the same on all ranks
+ * ATTN_MPI. */
 ATTN_API attn_status attn_comm_broadcast(MPI_Comm comm, int root, void *bytes, size_t count, attn_error *error);
 
-/* Gathers count doubles of each rank to rank 0: all[rank * count + i].
- *   all  out on rank 0, [ranks * count]; not read elsewhere */
+/* Collective. Gathers count doubles of each rank to rank 0: all[rank * count + i].
+ *   values  in, [count], count >= 0 and the same on all ranks
+ *   all     out on rank 0, [ranks * count], not overlapping values; not looked at elsewhere
+ * ATTN_MPI. */
 ATTN_API attn_status attn_comm_gather(MPI_Comm comm, const double *values, int64_t count, double *all,
                                       attn_error *error);
 
-/* Gathers one text of each rank to rank 0, joined by newlines in rank order.
- *   out  out, on rank 0 to be freed with free(), NULL elsewhere */
+/* Collective. Gathers one text of each rank to rank 0, joined by newlines in rank order.
+ *   text  in, this rank's; all of them together have fewer than 2^31 bytes
+ *   out   out, on rank 0 to be freed with free(), NULL elsewhere and on failure
+ * ATTN_MEMORY, ATTN_MPI. */
 ATTN_API attn_status attn_comm_gather_text(MPI_Comm comm, const char *text, char **out, attn_error *error);
 
-/* Splits off the first `ranks` ranks. On the others *out is MPI_COMM_NULL. Free with attn_comm_free. */
+/* Collective. Splits off the first `ranks` ranks.
+ *   ranks  in, 1 <= ranks <= size of comm
+ *   out    out, to be freed with attn_comm_free; MPI_COMM_NULL on the other ranks
+ * ATTN_MPI. */
 ATTN_API attn_status attn_comm_first(MPI_Comm comm, int ranks, MPI_Comm *out, attn_error *error);
+
+/* Collective over *comm. Frees a communicator; does nothing with MPI_COMM_NULL. Not to be called after ATTN_MPI.
+ *   comm  in/out, MPI_COMM_NULL afterwards */
 ATTN_API void attn_comm_free(MPI_Comm *comm);
 
-/* A barrier whose waiting ranks sleep between polls (1 to 16 ms) and so leave their core to others. */
+/* Collective. Waits as attn_comm_barrier does, but sleeps between polls (1 to 16 ms), which leaves the core to others.
+ * ATTN_MPI. */
 ATTN_API attn_status attn_comm_sleep_barrier(MPI_Comm comm, attn_error *error);
 
-ATTN_API int attn_comm_rank(MPI_Comm comm); /* not collective */
-ATTN_API int attn_comm_size(MPI_Comm comm); /* not collective */
+/* Not collective. The rank of the caller in comm, and the number of ranks. */
+ATTN_API int attn_comm_rank(MPI_Comm comm);
+ATTN_API int attn_comm_size(MPI_Comm comm);
 
 /* Cores as the launcher left them. */
 typedef struct attn_cores {
@@ -66,7 +85,9 @@ typedef struct attn_cores {
     char binding[4096]; /* the binding as a list of logical CPUs: "0-3" */
 } attn_cores;
 
-/* Reads the binding through hwloc and compares it over the node. */
+/* Collective. Reads this process's binding through hwloc and compares it over the node.
+ *   out  out; zeros on failure
+ * ATTN_MEMORY, ATTN_UNSUPPORTED when hwloc cannot read the machine, ATTN_MPI. */
 ATTN_API attn_status attn_comm_cores(MPI_Comm comm, attn_cores *out, attn_error *error);
 
 #ifdef __cplusplus

@@ -14,21 +14,23 @@ extern "C" {
 typedef struct attn_dist attn_dist;
 
 /* Collective over comm. Splits comm into sequence and head groups, allocates what the exchange needs.
- *   comm  in, must stay valid until destroy; plan->ranks must be its size; works on a duplicate of it
+ *   comm  in, of plan->ranks ranks; a duplicate of it is used, so it may be freed before destroy
  *   plan  in, the same on every rank; copied, but the arrays of its problem are borrowed until destroy
- *   out   out, NULL on failure, on all ranks alike */
+ *   out   out, NULL on failure, on all ranks alike
+ * ATTN_UNSUPPORTED for counts beyond those of MPI or threads that OpenMP does not grant, ATTN_MEMORY, ATTN_MPI. */
 ATTN_API attn_status attn_dist_create(MPI_Comm comm, const attn_plan *plan, attn_dist **out, attn_error *error);
 
-/* Collective. Takes NULL. */
+/* Collective. Destroys; takes NULL. Not to be called after ATTN_MPI, as freeing communicators waits for others. */
 ATTN_API void attn_dist_destroy(attn_dist *dist);
 
+/* Not collective. The plan, this rank's part of it, and the duplicate of comm; borrowed until destroy. */
 ATTN_API const attn_plan *attn_dist_plan(const attn_dist *dist);
-ATTN_API const attn_part *attn_dist_part(const attn_dist *dist); /* this rank's part; borrowed */
-ATTN_API MPI_Comm attn_dist_comm(const attn_dist *dist);         /* borrowed */
+ATTN_API const attn_part *attn_dist_part(const attn_dist *dist);
+ATTN_API MPI_Comm attn_dist_comm(const attn_dist *dist);
 
-/* Heads in this rank's o: all Hq after combine `allgather`, its own head_count after `none`. */
+/* Not collective. Heads in this rank's o (all Hq after combine `allgather`, its own head_count after `none`), and the
+ * global number of the first of them. */
 ATTN_API int64_t attn_dist_output_heads(const attn_dist *dist);
-/* Global number of the first of those heads. */
 ATTN_API int64_t attn_dist_output_head_begin(const attn_dist *dist);
 
 /* This rank's arrays, dense, in the plan's dtype (lse: its accumulator type). Owned by the caller. */
@@ -40,8 +42,9 @@ typedef struct attn_dist_buffers {
     void *lse;     /* out, [B,head_count,q_rows]: of this rank's own heads, whatever the combine */
 } attn_dist_buffers;
 
-/* Collective. One forward pass.
- *   seconds  out, [ATTN_PHASE_COUNT], this rank's phases; input-read and imbalance-wait are 0
+/* Collective. Makes one forward pass: exchange, compute, combine. Does not allocate.
+ *   buffers  in, where the arrays are; o and lse are written and overlap nothing; any of them may move between passes
+ *   seconds  out, [ATTN_PHASE_COUNT], s, this rank's phases; input-read and imbalance-wait are 0
  * Returns ATTN_OK or ATTN_MPI. */
 ATTN_API attn_status attn_dist_forward(attn_dist *dist, const attn_dist_buffers *buffers,
                                        double seconds[ATTN_PHASE_COUNT], attn_error *error);
@@ -64,27 +67,31 @@ typedef struct attn_check {
     bool valid;        /* max_error <= tolerance */
 } attn_check;
 
-/* |got - want| / (1 + |want|); 0 for two NaN or equal infinities, +inf when only one of the two is a number. */
+/* Not collective. The error of a number, |got - want| / (1 + |want|); 0 for two NaN or equal infinities, +inf when only
+ * one of the two is a number. */
 ATTN_API double attn_check_error(double got, double want);
 
 /* Collective. Compares rows of o and lse with a float64 computation from the same q, k and v. The reference is computed
  * where the keys are and reduced with plain MPI_Allreduce; of the code under test it shares that of the kernel
  * `reference` alone.
- *   rows    in, [count], the same on every rank
- *   eps     in, spacing at 1 of the coarsest type in the comparison
- *   out     out, the same on every rank */
+ *   buffers  in, q, k, v as they were for the pass, o and lse as it left them
+ *   rows     in, [count], the same on every rank
+ *   eps      in, spacing at 1 of the coarsest type in the comparison
+ *   out      out, the same on every rank
+ * ATTN_MEMORY, ATTN_MPI. A wrong result is no failure: it is told by out->valid. */
 ATTN_API attn_status attn_dist_check(attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *rows,
                                      int64_t count, double eps, attn_check *out, attn_error *error);
 
-/* Rows for a check of a plan: for every rank that computes rows one of these (of one of its heads), and seeded ones up to
- * count rows, the last row of all among them. All rows when there are at most count.
- *   rows  out, to be freed with free()
+/* Not collective. Chooses rows for a check of a plan, the same on every rank: for every rank that computes rows one of
+ * these (of one of its heads), and seeded ones up to count rows, the last row of all among them. All rows when there
+ * are at most count.
+ *   rows  out, [made], to be freed with free(); NULL on failure
  *   made  out, how many
- * ATTN_MEMORY. Not collective; the same on every rank. */
+ * ATTN_MEMORY. */
 ATTN_API attn_status attn_sample_rows(const attn_plan *plan, int64_t count, uint64_t seed, attn_row **rows,
                                       int64_t *made, attn_error *error);
 
-/* Accepted error of o and lse: 2 eps where the coarsest type has 16 bits (eps >= 2^-10), otherwise
+/* Not collective. The accepted error of o and lse: 2 eps where the coarsest type has 16 bits (eps >= 2^-10), otherwise
  * 8 eps max(1, max_score), as rounding the score itself costs eps |s|. */
 ATTN_API double attn_tolerance_forward(double eps, double max_score);
 

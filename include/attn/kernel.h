@@ -22,16 +22,21 @@ extern "C" {
 /* A row of the kernel table; constant, static storage. */
 typedef struct attn_kernel attn_kernel;
 
+/* Reads the table, slowest kernel first: its length, the row at 0 <= index < count, and the row of a name (NULL when
+ * there is none). */
 ATTN_API size_t attn_kernel_count(void);
-ATTN_API const attn_kernel *attn_kernel_at(size_t index);         /* 0 <= index < count */
-ATTN_API const attn_kernel *attn_kernel_find(const char *name);   /* NULL when there is none of that name */
-ATTN_API const char *attn_kernel_name(const attn_kernel *kernel); /* as given to --kernel */
+ATTN_API const attn_kernel *attn_kernel_at(size_t index);
+ATTN_API const attn_kernel *attn_kernel_find(const char *name);
+
+/* Reads a row: its name as given to --kernel, and one line of what it is. */
+ATTN_API const char *attn_kernel_name(const attn_kernel *kernel);
 ATTN_API const char *attn_kernel_summary(const attn_kernel *kernel);
 
-/* Whether this CPU can run the kernel for this type. When not and reason is not NULL, reason[size] says why. */
+/* Tells whether this CPU can run the kernel for this type.
+ *   reason  out, [size] bytes, why not; unchanged when it can; may be NULL */
 ATTN_API bool attn_kernel_available(const attn_kernel *kernel, attn_dtype dtype, char *reason, size_t size);
 
-/* The fastest available kernel for a type on this CPU; never NULL. */
+/* Chooses the fastest available kernel for a type on this CPU; never NULL. */
 ATTN_API const attn_kernel *attn_kernel_best(attn_dtype dtype);
 
 /* A [B,H,S,D] array: strides in elements, the last dimension contiguous. data is borrowed. */
@@ -40,10 +45,10 @@ typedef struct attn_array {
     int64_t batch_stride, head_stride, row_stride;
 } attn_array;
 
-/* A dense [B,heads,rows,width] array at data. */
+/* Describes a dense [B,heads,rows,width] array at data, which is borrowed. */
 ATTN_API attn_array attn_array_dense(void *data, int64_t heads, int64_t rows, int64_t width);
 
-/* The same for data that are only read: the one place where const is cast away. */
+/* Does the same for data that are only read: the one place where const is cast away. */
 ATTN_API attn_array attn_array_of_const(const void *data, int64_t heads, int64_t rows, int64_t width);
 
 /* What a forward pass computes. Everything pointed to must outlive the attn_forward. */
@@ -71,20 +76,23 @@ typedef struct attn_forward_buffers {
 typedef struct attn_forward attn_forward;
 
 /* Plans the work: tasks (batch, head, query block) in decreasing work, and scratch memory per thread.
- *   out  out, destroyed by the caller; NULL on failure
+ *   setup  in, copied; everything that it points to must outlive the attn_forward
+ *   out    out, destroyed by the caller (destroy takes NULL); NULL on failure
  * ATTN_UNSUPPORTED when the kernel is not available here for the problem's dtype, or OpenMP does not grant the threads
  * (OMP_THREAD_LIMIT); ATTN_MEMORY. */
 ATTN_API attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_setup *setup, attn_forward **out,
                                          attn_error *error);
 ATTN_API void attn_forward_destroy(attn_forward *forward);
 
-/* Computes o and lse. No allocation, no I/O, cannot fail. One execution at a time per attn_forward. */
+/* Computes o and lse with the threads of the setup. No allocation, no I/O, cannot fail. One execution at a time per
+ * attn_forward, as they share its scratch memory.
+ *   buffers  in; o and lse are written and overlap nothing */
 ATTN_API void attn_forward_execute(attn_forward *forward, const attn_forward_buffers *buffers);
 
-/* Bytes that create allocated (tasks and scratch of all threads). */
+/* Tells the bytes that create allocated (tasks and scratch of all threads). */
 ATTN_API size_t attn_forward_bytes(const attn_forward *forward);
 
-/* Visible (query, key) pairs of this call, summed over batches and heads. */
+/* Counts the visible (query, key) pairs of this call, summed over batches and heads. */
 ATTN_API int64_t attn_forward_pairs(const attn_forward *forward);
 
 #ifdef __cplusplus

@@ -22,19 +22,25 @@ typedef struct attn_grid {
  * (every Ps-th row, Brandon et al. 2023). Constant, static storage. */
 typedef struct attn_layout attn_layout;
 
+/* Reads the table: its length, the row at 0 <= index < count, and the row of a name (NULL when there is none). */
 ATTN_API size_t attn_layout_count(void);
 ATTN_API const attn_layout *attn_layout_at(size_t index);
-ATTN_API const attn_layout *attn_layout_find(const char *name); /* NULL when there is none of that name */
+ATTN_API const attn_layout *attn_layout_find(const char *name);
+
+/* Reads a row: its name as given to --layout, and one line of what it is. */
 ATTN_API const char *attn_layout_name(const attn_layout *layout);
 ATTN_API const char *attn_layout_summary(const attn_layout *layout);
 
-/* The rows of part `part` of `parts` of a sequence of `seq` rows. Over all parts they cover each row once, for any seq
- * and parts (a part may be empty).
- *   out  out, destroyed by the caller with attn_segments_destroy */
+/* Lists the rows of part `part` of `parts` of a sequence of `seq` rows. Over all parts they cover each row once, for
+ * any seq and parts (a part may be empty).
+ *   seq, parts, part  in, seq >= 0, 0 <= part < parts
+ *   out               out, destroyed by the caller with attn_segments_destroy; NULL on failure
+ * ATTN_MEMORY. */
 ATTN_API attn_status attn_layout_rows(const attn_layout *layout, int64_t seq, int parts, int part, attn_segments **out,
                                       attn_error *error);
 
-/* First item of share `index` of `count` items split evenly over `shares`; share index is [this, this of index + 1). */
+/* Tells the first item of share `index` of `count` items that are split over `shares` to within one: share index is
+ * [this, this of index + 1). 0 <= index <= shares; no overflow for any count. */
 ATTN_API int64_t attn_share_begin(int64_t count, int shares, int index);
 
 /* What one rank owns. Arrays of that rank are dense: q [B,head_count,q_rows,D], k and v [B,kv_head_count,kv_rows,..].
@@ -48,13 +54,17 @@ typedef struct attn_part {
     attn_segments *kv_rows;
 } attn_part;
 
-/* Collective: no. Computes the part of any rank, on any rank.
- *   out  out, destroyed by the caller; NULL on failure */
+/* Computes the part of any rank, on any rank. Destroy takes NULL.
+ *   problem  in, valid
+ *   rank     in, 0 <= rank < grid.seq * grid.head
+ *   out      out, destroyed by the caller; NULL on failure
+ * ATTN_MEMORY. */
 ATTN_API attn_status attn_part_create(const attn_problem *problem, attn_grid grid, const attn_layout *layout, int rank,
                                       attn_part **out, attn_error *error);
 ATTN_API void attn_part_destroy(attn_part *part);
 
-/* Visible pairs of the part's query rows with all keys, summed over batches and the part's heads: its compute work. */
+/* Counts the visible pairs of the part's query rows with all keys, summed over batches and the part's heads: its
+ * compute work. */
 ATTN_API double attn_part_pairs(const attn_problem *problem, const attn_part *part);
 
 #ifdef __cplusplus

@@ -28,10 +28,11 @@ typedef enum attn_phase {
         ATTN_PHASE_COUNT
 } attn_phase;
 
+/* Names a phase as files do, and tells what it measures. 0 <= phase < ATTN_PHASE_COUNT. */
 ATTN_API const char *attn_phase_name(attn_phase phase);
 ATTN_API const char *attn_phase_meaning(attn_phase phase);
 
-/* Monotonic local clock in seconds. Stamps of two processes do not compare. */
+/* Reads the monotonic local clock (CLOCK_MONOTONIC), in s. Stamps of two processes do not compare. */
 ATTN_API double attn_clock(void);
 
 #ifdef __cplusplus

@@ -19,12 +19,15 @@ extern "C" {
 typedef struct attn_exchange attn_exchange;
 typedef struct attn_combine attn_combine;
 
+/* Reads the table of exchanges: its length, the row at 0 <= index < count, the row of a name; of a row its name as
+ * given to --exchange, and one line of what it is. */
 ATTN_API size_t attn_exchange_count(void);
 ATTN_API const attn_exchange *attn_exchange_at(size_t index);
 ATTN_API const attn_exchange *attn_exchange_find(const char *name);
 ATTN_API const char *attn_exchange_name(const attn_exchange *exchange);
 ATTN_API const char *attn_exchange_summary(const attn_exchange *exchange);
 
+/* Reads the table of combines in the same way (--combine). */
 ATTN_API size_t attn_combine_count(void);
 ATTN_API const attn_combine *attn_combine_at(size_t index);
 ATTN_API const attn_combine *attn_combine_find(const char *name);
@@ -53,9 +56,11 @@ typedef struct attn_plan {
     int threads;
 } attn_plan;
 
-/* Makes the choices and checks them.
- *   ranks  number of ranks, >= 1
- *   out    out, unchanged on failure
+/* Makes the choices and checks them; alike on every rank, without communication.
+ *   problem  in, copied; its arrays are borrowed by the plan
+ *   ranks    in, >= 1
+ *   options  in
+ *   out      out, unchanged on failure
  * ATTN_ARGUMENT for a problem that is not valid; ATTN_UNSUPPORTED, with the reason, for a combination that cannot run
  * (grid that is not Ps * Ph = ranks, exchange that does not apply, kernel that this CPU lacks). */
 ATTN_API attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_plan_options *options,
@@ -73,7 +78,8 @@ typedef struct attn_prediction {
     double pairs;          /* visible pairs times heads */
 } attn_prediction;
 
-/* Predicts for any rank of the plan. ATTN_MEMORY. */
+/* Predicts for any rank of the plan, 0 <= rank < plan->ranks. The volumes of each exchange and combine are
+ * derived beside its algorithm. ATTN_MEMORY. */
 ATTN_API attn_status attn_plan_predict(const attn_plan *plan, int rank, attn_prediction *out, attn_error *error);
 
 /* A plan as a whole: the rank that has most decides. */
@@ -85,7 +91,8 @@ typedef struct attn_plan_totals {
     double imbalance; /* largest pairs of a rank over their mean; 1 without any */
 } attn_plan_totals;
 
-/* Predicts for all ranks together. O(Sq) for each batch that differs from others by its kv_len, and O(ranks). */
+/* Predicts for all ranks together. O(Sq) for each batch that differs from others by its kv_len, and O(ranks).
+ * ATTN_MEMORY. */
 ATTN_API attn_status attn_plan_predict_all(const attn_plan *plan, attn_plan_totals *out, attn_error *error);
 
 #ifdef __cplusplus

@@ -34,24 +34,25 @@ typedef struct attn_problem {
     attn_score score;
 } attn_problem;
 
-/* A problem of that shape and type without mask, with scale 1 / sqrt(D) and nothing else set. Start from it: a zeroed
- * attn_problem is a legal one, with scale 0 and windows that show the diagonal alone. */
+/* Makes a problem of that shape and type without mask, with scale 1 / sqrt(D) and nothing else set. Start from it: a
+ * zeroed attn_problem is a legal one, with scale 0 and windows that show the diagonal alone. */
 ATTN_API attn_problem attn_problem_init(attn_shape shape, attn_dtype dtype);
 
-/* 1 / sqrt(D). */
+/* Computes 1 / sqrt(D), D > 0 (Vaswani et al. 2017, eq. 1). */
 ATTN_API double attn_scale_default(int64_t head_dim);
 
-/* The slopes of the ALiBi paper for a number of heads: 2^(-8 h / H), h = 1..H, when H is a power of two, otherwise the
- * slopes of the next lower power of two followed by every second slope of the next higher one (the authors' code).
- *   slopes out, [heads] */
+/* Computes the slopes of the ALiBi paper (Press et al. 2022, section 3) for heads > 0: 2^(-8 h / H), h = 1..H, when H
+ * is a power of two, otherwise the slopes of the next lower power of two followed by every second slope of the next
+ * higher one (the authors' code).
+ *   slopes  out, [heads] */
 ATTN_API void attn_alibi_slopes(int64_t heads, double *slopes);
 
-/* Checks shape, mask and score: scale, softcap, slopes and sinks must be finite in the type in which sums are kept, and a
- * softcap not vanish in it. ATTN_ARGUMENT otherwise. */
+/* Checks shape, mask and score: scale, softcap, slopes and sinks must be finite in the type in which sums are kept, and
+ * a softcap must not vanish in it. ATTN_ARGUMENT with the name and value at fault. */
 ATTN_API attn_status attn_problem_check(const attn_problem *problem, attn_error *error);
 
-/* Floating point operations of the forward pass: 2 (D + Dv) for each visible pair and query head. Exponentials are not
- * counted. A double, because a large problem passes 2^63. */
+/* Counts the floating point operations (FLOP) of the forward pass: 2 (D + Dv) for each visible pair and query head.
+ * Exponentials are not counted. A double, because a large problem passes 2^63. */
 ATTN_API double attn_flops_forward(const attn_problem *problem);
 
 #ifdef __cplusplus

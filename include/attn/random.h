@@ -25,13 +25,13 @@ typedef enum attn_stream {
     ATTN_STREAM_TEST
 } attn_stream;
 
-/* Uniform on [0, 2^64). Thread safe, as all functions here. */
+/* Draws one number: uniform on [0, 2^64). */
 ATTN_API uint64_t attn_random_bits(uint64_t seed, attn_stream stream, uint64_t index);
 
-/* Uniform on [0, bound), bound > 0. */
+/* Draws one number: uniform on [0, bound), bound > 0. */
 ATTN_API int64_t attn_random_below(uint64_t seed, attn_stream stream, uint64_t index, int64_t bound);
 
-/* Standard normal (Box and Muller 1958, in double). */
+/* Draws one number: standard normal (Box and Muller 1958, in double). */
 ATTN_API double attn_random_normal(uint64_t seed, attn_stream stream, uint64_t index);
 
 /* Fills array[0..count) with the standard normals of index begin .. begin + count - 1, rounded to dtype.

@@ -20,7 +20,7 @@ typedef struct attn_sampler_options {
     double rel_err;             /* half width of the interval over the median at which to stop, > 0 */
 } attn_sampler_options;
 
-/* min_reps 5, max_reps 1000, max_time 10 s, ci 0.95, rel_err 0.02, warmup 1. */
+/* Returns min_reps 5, max_reps 1000, max_time 10 s, ci 0.95, rel_err 0.02, warmup 1. */
 ATTN_API attn_sampler_options attn_sampler_defaults(void);
 
 /* What is measured. Each callback returns a status that is the same on every rank (the caller's duty). */
@@ -46,8 +46,10 @@ typedef struct attn_samples {
     const char *stop_reason; /* "converged", "max-reps", "max-time" or "interrupted"; static storage */
 } attn_samples;
 
-/* Collective through the callbacks. Measures.
- *   out  out, released with attn_samples_release; empty on failure
+/* Measures; collective through its callbacks, as all ranks make the same decisions. Release frees the lists and leaves
+ * the samples empty.
+ *   target  in, what to measure; used during the call
+ *   out     out, released with attn_samples_release; empty on failure
  * ATTN_ARGUMENT for options out of range, ATTN_MEMORY, or what a callback returned. An interruption after at least
  * one repetition is not a failure: it ends with stop_reason "interrupted". */
 ATTN_API attn_status attn_sample(const attn_sampler_options *options, const attn_sampler_target *target,

@@ -28,20 +28,21 @@ typedef struct attn_segments {
     int64_t rows; /* sum of the lengths */
 } attn_segments;
 
-/* Makes a list from begins and lengths (both [count]); empty pieces are dropped and adjacent ones joined.
- *   out  out, destroyed by the caller; NULL on failure
+/* Makes a list of pieces; empty ones are dropped and adjacent ones joined. Destroy takes NULL.
+ *   begins, lengths  in, [count] each, global rows; copied
+ *   out              out, destroyed by the caller; NULL on failure
  * ATTN_ARGUMENT when the pieces do not rise or overlap, ATTN_MEMORY. */
 ATTN_API attn_status attn_segments_create(int64_t count, const int64_t *begins, const int64_t *lengths,
                                           attn_segments **out, attn_error *error);
 ATTN_API void attn_segments_destroy(attn_segments *segments);
 
-/* Global row of a local row, 0 <= local < rows. O(log count). Thread safe. */
+/* Tells the global row of a local row, 0 <= local < rows. O(log count). */
 ATTN_API int64_t attn_segments_global(const attn_segments *segments, int64_t local);
 
-/* Index in the list of the segment that holds a local row, 0 <= local < rows. O(log count). Thread safe. */
+/* Finds the index in the list of the segment that holds a local row, 0 <= local < rows. O(log count). */
 ATTN_API int64_t attn_segments_find(const attn_segments *segments, int64_t local);
 
-/* Number of owned rows whose global row is below the given one: the local row at which it would stand. O(log count). */
+/* Counts the owned rows whose global row is below the given one: where it would stand locally. O(log count). */
 ATTN_API int64_t attn_segments_below(const attn_segments *segments, int64_t global);
 
 #ifdef __cplusplus

@@ -21,10 +21,10 @@ typedef struct attn_shape {
 } attn_shape;
 
 /* Checks that every extent is positive, that heads is a multiple of kv_heads, and that the number of bytes of each
- * array (8 bytes an element) fits in int64_t. Returns ATTN_ARGUMENT with the offending name and value otherwise. */
+ * array (8 bytes an element) fits in int64_t. ATTN_ARGUMENT with the name and value at fault. */
 ATTN_API attn_status attn_shape_check(const attn_shape *shape, attn_error *error);
 
-/* Query heads that share one key-value head: g = Hq / Hkv. */
+/* Tells how many query heads share one key-value head: g = Hq / Hkv. */
 ATTN_API int64_t attn_shape_group(const attn_shape *shape);
 
 #ifdef __cplusplus

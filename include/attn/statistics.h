@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/* Quantile 0 <= p <= 1 by linear interpolation of the order statistics (Hyndman and Fan 1996, type 7).
+/* Computes the quantile 0 <= p <= 1 by linear interpolation of the order statistics (Hyndman and Fan 1996, type 7).
  *   sorted  in, [count] rising, count >= 1 */
 ATTN_API double attn_quantile(const double *sorted, size_t count, double p);
 
@@ -25,10 +25,10 @@ typedef struct attn_median {
     bool reached;    /* coverage >= the wanted level; with few samples [min, max] covers less */
 } attn_median;
 
-/* Median and the narrowest symmetric order-statistics interval with at least the wanted coverage (David and Nagaraja,
- * Order Statistics, section 7.1); [min, max] when there is none.
+/* Computes the median and the narrowest symmetric order-statistics interval with at least the wanted coverage (David
+ * and Nagaraja, Order Statistics, 3rd edition, section 7.1); [min, max] when there is none.
  *   values  in, [count] in any order, count >= 1; left as they are
- *   level   wanted coverage, 0 < level < 1
+ *   level   in, wanted coverage, 0 < level < 1
  * ATTN_MEMORY. */
 ATTN_API attn_status attn_median_interval(const double *values, size_t count, double level, attn_median *out,
                                           attn_error *error);

@@ -50,12 +50,12 @@ typedef struct attn_error {
         ATTN_OK, ""                                                                                                    \
     }
 
-/* The words for a status ("out of memory"). Never NULL; static storage. */
+/* Tells the words for a status ("out of memory"). Never NULL, for any value; static storage. */
 ATTN_API const char *attn_status_words(attn_status status);
 
 /* Stores status and a formatted message in *error and returns status, so that `return attn_error_set(...)` reads well.
- *   error  out, may be NULL: then only the status is passed on
- *   format printf format, one line without a final newline; longer text is cut */
+ *   error   out, may be NULL: then only the status is passed on
+ *   format  in, printf format, one line without a final newline; longer text is cut */
 ATTN_API attn_status attn_error_set(attn_error *error, attn_status status, const char *format, ...) ATTN_PRINTF(3, 4);
 
 #ifdef __cplusplus

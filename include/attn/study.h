@@ -15,39 +15,47 @@ typedef struct attn_table attn_table;
 
 typedef enum attn_table_format { ATTN_TABLE_TEXT, ATTN_TABLE_MARKDOWN, ATTN_TABLE_CSV } attn_table_format;
 
-/* Makes an empty table. columns is a list of names separated by '|'; a name that starts with '<' is left aligned, all
- * others right. */
+/* Makes an empty table; destroy takes NULL.
+ *   columns  in, names separated by '|'; a name that starts with '<' is left aligned, all others right
+ *   out      out, destroyed by the caller; NULL on failure
+ * ATTN_MEMORY. */
 ATTN_API attn_status attn_table_create(const char *columns, attn_table **out, attn_error *error);
 ATTN_API void attn_table_destroy(attn_table *table);
-/* Sets a cell of the row under construction (printf format), and ends that row. */
+
+/* Sets the next cell of the row under construction (printf format), and ends that row; cells that were not set are
+ * empty. At most as many cells as columns. ATTN_MEMORY. */
 ATTN_API attn_status attn_table_cell(attn_table *table, const char *format, ...) ATTN_PRINTF(2, 3);
 ATTN_API attn_status attn_table_end_row(attn_table *table);
+
+/* Prints the rows that have ended.
+ *   stream  in/out; whether it could be written is the caller's to ask (ferror)
+ * ATTN_MEMORY. */
 ATTN_API attn_status attn_table_print(const attn_table *table, attn_table_format format, FILE *stream);
 
-/* The table of `run`: one row a case (case, ranks, threads, median ms with interval, GFLOP/s, max error, VALID). What
- * is the same in all cases is said once above the table instead of in every row. */
+/* Prints the table of `run`: one row a case (case, ranks, threads, median ms with interval, GFLOP/s, max error, VALID).
+ * What is the same in all cases is said once above the table instead of in every row. ATTN_MEMORY. */
 ATTN_API attn_status attn_study_print_cases(const attn_results *results, attn_table_format format, FILE *stream,
                                             attn_error *error);
 
-/* One self-contained line for a case just finished: what it was, its median with interval, its verdict. */
+/* Prints one self-contained line for a case just finished: what it was, its median with interval, its verdict. */
 ATTN_API void attn_study_print_case_line(const attn_result *result, FILE *stream);
 
-/* Scaling table: cases that differ in ranks (and what follows from it: grid, threads) alone form a series; time,
- * speed-up and efficiency, each against the series' stated baseline, its case of fewest ranks. A series without a valid
- * baseline shows times only, and says so. */
+/* Prints the scaling table: cases that differ in ranks (and what follows from it: grid, threads) alone form a series;
+ * time, speed-up and efficiency, each against the series' stated baseline, its case of fewest ranks. A series without a
+ * valid baseline shows times only, and says so. ATTN_MEMORY. */
 ATTN_API attn_status attn_study_print_scaling(const attn_results *results, attn_table_format format, FILE *stream,
                                               attn_error *error);
 
 /* Draws the scaling of all series with intervals and the ideal line; gnuplot does the drawing. The type follows from
- * the name: .png, .svg or .pdf. ATTN_UNSUPPORTED when gnuplot is missing or nothing can be drawn, ATTN_FILE when the
- * file cannot be written. */
+ * the name: .png, .svg or .pdf. ATTN_ARGUMENT for another name, ATTN_UNSUPPORTED when gnuplot is missing or nothing
+ * can be drawn, ATTN_FILE when the file cannot be written, ATTN_MEMORY. Starts a process and waits for it. */
 ATTN_API attn_status attn_study_plot_scaling(const attn_results *results, const char *path, attn_error *error);
 
-/* All cases as CSV, one row a case: every factor, every outcome, median and interval. */
+/* Writes all cases as CSV, one row a case: every factor, every outcome, median and interval. ATTN_MEMORY. */
 ATTN_API attn_status attn_study_write_csv(const attn_results *results, FILE *stream, attn_error *error);
 
-/* google-benchmark's JSON: one entry an iteration (run_type "iteration"), then aggregates (median, mean, stddev;
- * run_type "aggregate"). Its compare.py reads two of them. */
+/* Writes google-benchmark's JSON: one entry an iteration (run_type "iteration"), then aggregates (median, mean, stddev;
+ * run_type "aggregate"). Its compare.py reads two of them. ATTN_MEMORY, ATTN_FILE. */
 ATTN_API attn_status attn_study_write_json(const attn_results *results, FILE *stream, attn_error *error);
 
 #ifdef __cplusplus

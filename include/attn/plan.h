@@ -71,7 +71,7 @@ ATTN_API attn_status attn_plan_make(const attn_problem *problem, int ranks, cons
 typedef struct attn_prediction {
     double exchange_bytes; /* sent for K and V */
     double combine_bytes;  /* sent for o */
-    double messages;       /* nominal messages: one for each other rank that a part goes to */
+    double messages;       /* nominal messages: for each other rank that a part goes to, one a GiB or less */
     double input_bytes;    /* memory of q, k, v */
     double output_bytes;   /* memory of o and lse, combined */
     double extra_bytes;    /* memory of exchange and combine buffers, without the kernel's scratch */

@@ -1,6 +1,8 @@
+#include "core/checked.h"
+#include "dist/pieces.h"
+
 #include <attn/comm.h>
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -79,41 +81,50 @@ attn_status attn_comm_min(MPI_Comm comm, double *values, int count, attn_error *
     return reduce(comm, values, count, MPI_MIN, error);
 }
 
-attn_status attn_comm_sum(MPI_Comm comm, double *values, int64_t count, attn_error *error)
+attn_status attn_comm_sum_limited(MPI_Comm comm, double *values, int64_t count, int64_t limit, attn_error *error)
 {
-    const int64_t piece = (int64_t)1 << 27;
+    const int64_t piece = attn_piece_items(limit, sizeof *values);
     attn_status status = ATTN_OK;
 
     for (int64_t done = 0; done < count && status == ATTN_OK; done += piece)
-        status = reduce(comm, values + done, (int)(count - done < piece ? count - done : piece), MPI_SUM, error);
+        status = reduce(comm, values + done, (int)attn_piece_length(count, done, piece), MPI_SUM, error);
+    return status;
+}
+
+attn_status attn_comm_sum(MPI_Comm comm, double *values, int64_t count, attn_error *error)
+{
+    return attn_comm_sum_limited(comm, values, count, ATTN_MESSAGE_BYTES, error);
+}
+
+attn_status attn_comm_broadcast_limited(MPI_Comm comm, int root, void *bytes, size_t count, int64_t limit,
+                                        attn_error *error)
+{
+    attn_status status = ATTN_OK;
+
+    for (int64_t done = 0; done < (int64_t)count && status == ATTN_OK; done += limit)
+        status = attn_comm_check(
+            MPI_Bcast((char *)bytes + done, (int)attn_piece_length((int64_t)count, done, limit), MPI_BYTE, root, comm),
+            "MPI_Bcast", error);
     return status;
 }
 
 attn_status attn_comm_broadcast(MPI_Comm comm, int root, void *bytes, size_t count, attn_error *error)
 {
-    const size_t piece = (size_t)1 << 30;
-    attn_status status = ATTN_OK;
-
-    for (size_t done = 0; done < count && status == ATTN_OK; done += piece) {
-        const size_t now = count - done < piece ? count - done : piece;
-
-        status = attn_comm_check(MPI_Bcast((char *)bytes + done, (int)now, MPI_BYTE, root, comm), "MPI_Bcast", error);
-    }
-    return status;
+    return attn_comm_broadcast_limited(comm, root, bytes, count, ATTN_MESSAGE_BYTES, error);
 }
 
-/* Samples can pass 2^31 doubles only with absurd repetition counts; pieces keep the counts of one call in int. */
-attn_status attn_comm_gather(MPI_Comm comm, const double *values, int64_t count, double *all, attn_error *error)
+attn_status attn_comm_gather_limited(MPI_Comm comm, const double *values, int64_t count, double *all, int64_t limit,
+                                     attn_error *error)
 {
     enum { TAG = 1 };
-    const int64_t piece = (int64_t)1 << 27;
+    const int64_t piece = attn_piece_items(limit, sizeof *values);
     const int rank = attn_comm_rank(comm), size = attn_comm_size(comm);
     attn_status status = ATTN_OK;
 
     if (rank == 0 && count > 0)
         memcpy(all, values, (size_t)count * sizeof *all);
     for (int64_t done = 0; done < count && status == ATTN_OK; done += piece) {
-        const int now = (int)(count - done < piece ? count - done : piece);
+        const int now = (int)attn_piece_length(count, done, piece);
 
         if (rank != 0)
             status = attn_comm_check(MPI_Send(values + done, now, MPI_DOUBLE, 0, TAG, comm), "MPI_Send", error);
@@ -125,15 +136,38 @@ attn_status attn_comm_gather(MPI_Comm comm, const double *values, int64_t count,
     return status;
 }
 
+attn_status attn_comm_gather(MPI_Comm comm, const double *values, int64_t count, double *all, attn_error *error)
+{
+    return attn_comm_gather_limited(comm, values, count, all, ATTN_MESSAGE_BYTES, error);
+}
+
+/* Rank 0: where each rank's text begins, and room for all of them. */
+static attn_status place_texts(const int *lengths, int *places, int size, char **out, attn_error *error)
+{
+    int64_t total = 0;
+
+    for (int r = 0; r < size; r++) {
+        if (!attn_int_from_int64(total, &places[r]))
+            return attn_error_set(error, ATTN_UNSUPPORTED, "texts of %d ranks: MPI gathers up to 2147483647 bytes",
+                                  size);
+        total += lengths[r];
+    }
+    *out = malloc((size_t)total);
+    return *out != NULL ? ATTN_OK
+                        : attn_error_set(error, ATTN_MEMORY, "no memory for %lld bytes of text", (long long)total);
+}
+
 attn_status attn_comm_gather_text(MPI_Comm comm, const char *text, char **out, attn_error *error)
 {
     const int rank = attn_comm_rank(comm), size = attn_comm_size(comm);
-    const int length = (int)strlen(text) + 1; /* the zero becomes the newline between two texts */
-    int *lengths = NULL, *places = NULL, total = 0;
+    int *lengths = NULL, *places = NULL, length = 0;
     attn_status status = ATTN_OK;
 
     *out = NULL;
-    if (rank == 0) {
+    if (!attn_int_from_int64((int64_t)strlen(text) + 1, &length)) /* the zero becomes the newline between two texts */
+        status =
+            attn_error_set(error, ATTN_UNSUPPORTED, "a text of %zu bytes: MPI gathers up to 2147483647", strlen(text));
+    if (rank == 0 && status == ATTN_OK) {
         lengths = calloc((size_t)size, sizeof *lengths);
         places = calloc((size_t)size, sizeof *places);
         if (lengths == NULL || places == NULL)
@@ -143,15 +177,8 @@ attn_status attn_comm_gather_text(MPI_Comm comm, const char *text, char **out, a
     if (status != ATTN_OK)
         goto cleanup;
     status = attn_comm_check(MPI_Gather(&length, 1, MPI_INT, lengths, 1, MPI_INT, 0, comm), "MPI_Gather", error);
-    if (status == ATTN_OK && rank == 0) {
-        for (int r = 0; r < size; r++) {
-            places[r] = total;
-            total += lengths[r];
-        }
-        *out = malloc((size_t)total);
-        if (*out == NULL)
-            status = attn_error_set(error, ATTN_MEMORY, "no memory for %d bytes of text", total);
-    }
+    if (status == ATTN_OK && rank == 0)
+        status = place_texts(lengths, places, size, out, error);
     status = attn_comm_agree(comm, status, error);
     if (status == ATTN_OK)
         status = attn_comm_check(MPI_Gatherv(text, length, MPI_CHAR, *out, lengths, places, MPI_CHAR, 0, comm),

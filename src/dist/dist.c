@@ -2,6 +2,7 @@
 #include <attn/dist.h>
 
 #include "dist/exchange.h"
+#include "dist/pieces.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -60,7 +61,7 @@ static attn_status split(attn_dist *dist, MPI_Comm comm, attn_error *error)
 static attn_status create_local(attn_dist *dist, attn_error *error)
 {
     const attn_plan *plan = &dist->plan;
-    attn_group group = {.comm = dist->seq_comm, .plan = plan, .part = dist->part};
+    attn_group group = {.comm = dist->seq_comm, .plan = plan, .part = dist->part, .message_bytes = ATTN_MESSAGE_BYTES};
     attn_forward_setup setup = {.problem = &plan->problem,
                                 .head_begin = dist->part->head_begin,
                                 .head_count = dist->part->head_count,

@@ -14,6 +14,7 @@ typedef struct attn_group {
     MPI_Comm comm;
     const attn_plan *plan;
     const attn_part *part; /* this rank's */
+    int64_t message_bytes; /* most that a rank hands over in one call: ATTN_MESSAGE_BYTES, or less in tests */
 } attn_group;
 
 /* The common start of every exchange's own state. */

@@ -1,10 +1,11 @@
 /* Exchange `allgather`: every rank of a sequence group receives all keys and values of its heads.
  *
  * With p ranks that hold hkv heads of S/p rows, each rank hands its 2 hkv X bytes (X = B S/p D e) to p - 1 others, and
- * holds all 2 hkv p X in one buffer. What comes from rank r stays as it was there, one part a rank, so nothing is
+ * holds all 2 hkv p X in one buffer. A call gathers as many rows as keep a rank's message below its limit. What comes from rank r stays as it was there, one part a rank, so nothing is
  * unpacked: the kernel reads the parts in place. */
 #include "core/checked.h"
 #include "dist/exchange.h"
+#include "dist/pieces.h"
 
 #include <attn/comm.h>
 
@@ -14,7 +15,8 @@ typedef struct allgather_state {
     attn_exchange_state base;
     int ranks;
     attn_segments **rows;      /* [ranks] */
-    int *counts, *places;      /* [ranks] rows of each rank, and rows before it */
+    int64_t most;              /* rows of the rank that has most */
+    int *counts, *places;      /* [ranks] rows of each rank in the piece under way, and rows before them */
     MPI_Datatype k_row, v_row; /* one row of all batches and heads of the group */
     void *k_all, *v_all;       /* [ranks] of [B,kv heads,rows,D] (Dv) */
     const void *k_own, *v_own; /* the caller's, from start to finish */
@@ -26,18 +28,25 @@ static bool applicable(const attn_plan *plan, char *reason, size_t size)
     return true;
 }
 
+static int64_t message_count(int64_t rows, int64_t row_bytes)
+{
+    return attn_piece_count(rows, attn_piece_items(ATTN_MESSAGE_BYTES, row_bytes));
+}
+
 static attn_status predict(const attn_plan *plan, const attn_part *part, attn_prediction *out, attn_error *error)
 {
     const attn_shape *shape = &plan->problem.shape;
-    const double row = (double)shape->batch * (double)part->kv_head_count *
-                       (double)(shape->head_dim + shape->v_head_dim) * (double)attn_dtype_size(plan->problem.dtype);
+    const int64_t line = shape->batch * part->kv_head_count * (int64_t)attn_dtype_size(plan->problem.dtype);
+    const double row = (double)line * (double)(shape->head_dim + shape->v_head_dim);
     const int others = plan->grid.seq - 1;
 
     (void)error;
     if (part->kv_head_count == 0)
         return ATTN_OK;
     out->exchange_bytes += row * (double)part->kv_rows->rows * others;
-    out->messages += part->kv_rows->rows > 0 ? 2 * others : 0;
+    out->messages += (double)(message_count(part->kv_rows->rows, line * shape->head_dim) +
+                              message_count(part->kv_rows->rows, line * shape->v_head_dim)) *
+                     others;
     out->extra_bytes += row * (double)shape->kv_seq;
     return ATTN_OK;
 }
@@ -81,13 +90,13 @@ static attn_status lay_out(allgather_state *state, attn_error *error)
 
         if (status != ATTN_OK)
             return status;
-        if (!attn_int_from_int64(state->rows[r]->rows, &state->counts[r]) ||
-            !attn_int_from_int64(before, &state->places[r]))
+        if (!attn_int_from_int64(before, &state->places[r]))
             return attn_error_set(error, ATTN_UNSUPPORTED, "kv-seq %lld: MPI counts rows up to 2147483647",
                                   (long long)shape->kv_seq);
         state->base.k[r] = attn_array_dense(k, heads, state->rows[r]->rows, shape->head_dim);
         state->base.v[r] = attn_array_dense(v, heads, state->rows[r]->rows, shape->v_head_dim);
         before += state->rows[r]->rows;
+        state->most = state->rows[r]->rows > state->most ? state->rows[r]->rows : state->most;
     }
     return ATTN_OK;
 }
@@ -159,23 +168,48 @@ static attn_status start(attn_exchange_state *base, const void *k, const void *v
     return ATTN_OK;
 }
 
+/* Gathers all parts of K or of V, piece by piece: some rows of every rank that still has some. */
+static attn_status gather(allgather_state *state, const char *own, char *all, MPI_Datatype row, int64_t width,
+                          attn_error *error)
+{
+    const attn_group *group = &state->base.group;
+    const attn_plan *plan = group->plan;
+    const int mine = group->part->seq_index;
+    const int64_t row_bytes =
+        plan->problem.shape.batch * group->part->kv_head_count * width * (int64_t)attn_dtype_size(plan->problem.dtype);
+    const int64_t piece = attn_piece_items(group->message_bytes, row_bytes);
+    attn_status status = ATTN_OK;
+
+    for (int64_t done = 0; done < state->most && status == ATTN_OK; done += piece) {
+        int64_t before = 0;
+
+        for (int r = 0; r < state->ranks; r++) {
+            const int64_t rows = state->rows[r]->rows, now = attn_piece_length(rows, done, piece);
+
+            state->counts[r] = (int)now;
+            state->places[r] = (int)(before + (now > 0 ? done : 0));
+            before += rows;
+        }
+        status = attn_comm_check(MPI_Allgatherv(state->counts[mine] > 0 ? own + (size_t)(done * row_bytes) : own,
+                                                state->counts[mine], row, all, state->counts, state->places, row,
+                                                group->comm),
+                                 "MPI_Allgatherv", error);
+    }
+    return status;
+}
+
 /* The collective calls block, so they are made where their time counts as exposed. */
 static attn_status finish(attn_exchange_state *base, attn_error *error)
 {
     allgather_state *state = (allgather_state *)base;
-    const attn_group *group = &base->group;
-    const int mine = state->counts[group->part->seq_index];
+    const attn_shape *shape = &base->group.plan->problem.shape;
     attn_status status;
 
-    if (group->part->kv_head_count == 0) /* alike for the whole group */
+    if (base->group.part->kv_head_count == 0) /* alike for the whole group */
         return ATTN_OK;
-    status = attn_comm_check(MPI_Allgatherv(state->k_own, mine, state->k_row, state->k_all, state->counts,
-                                            state->places, state->k_row, group->comm),
-                             "MPI_Allgatherv", error);
+    status = gather(state, state->k_own, state->k_all, state->k_row, shape->head_dim, error);
     if (status == ATTN_OK)
-        status = attn_comm_check(MPI_Allgatherv(state->v_own, mine, state->v_row, state->v_all, state->counts,
-                                                state->places, state->v_row, group->comm),
-                                 "MPI_Allgatherv", error);
+        status = gather(state, state->v_own, state->v_all, state->v_row, shape->v_head_dim, error);
     return status;
 }
 

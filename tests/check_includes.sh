@@ -102,6 +102,7 @@ function exists(path, line) {
 }
 # An include for the search for cycles.
 function edge(from_folder, to_folder, to_file) {
+    if (FILENAME == to_file) wrong("includes itself")
     if (FILENAME ~ /\.h$/) print FILENAME, to_file > (edges "/files")
     if (from_folder != to_folder && from_folder != "all" && from_folder != "bench")
         print from_folder, to_folder > (edges "/folders")

@@ -121,24 +121,26 @@ static int check_file(const char *name, attn_dtype dtype)
     return plans;
 }
 
-/* Calls check_file for all attn-input files of tests/data/golden; returns how many there were. */
-static int for_golden_files(attn_dtype dtype)
+/* Calls check_file for all attn-input files of a folder of tests/data; returns how many there were. */
+static int for_all_files(const char *folder, attn_dtype dtype)
 {
-    char folder[1024], name[512], schema[32];
+    char path[1024], name[512], schema[32];
     struct dirent **entries = NULL;
     int count, files = 0;
 
-    snprintf(folder, sizeof folder, "%s", attn_test_data("golden"));
-    count = scandir(folder, &entries, NULL, alphasort);
+    snprintf(path, sizeof path, "%s", attn_test_data(folder));
+    count = scandir(path, &entries, NULL, alphasort);
     for (int n = 0; n < count; n++) {
         const char *end = strrchr(entries[n]->d_name, '.');
 
-        snprintf(name, sizeof name, "golden/%s", entries[n]->d_name);
+        snprintf(name, sizeof name, "%s/%s", folder, entries[n]->d_name);
         if (end != NULL && strcmp(end, ".h5") == 0) {
             TEST_OK(attn_file_schema(MPI_COMM_WORLD, attn_test_data(name), schema, sizeof schema, &attn_test_error));
             if (strcmp(schema, "attn-input") == 0) {
                 CU_ASSERT(check_file(name, dtype) > 0);
                 files++;
+            } else {
+                CU_ASSERT_STRING_EQUAL(schema, "attn-layer");
             }
         }
         free(entries[n]);
@@ -149,18 +151,18 @@ static int for_golden_files(attn_dtype dtype)
 
 static void test_float32(void)
 {
-    CU_ASSERT_EQUAL(for_golden_files(ATTN_FLOAT32), 15);
+    CU_ASSERT(for_all_files("golden", ATTN_FLOAT32) >= 15);
 }
 
 static void test_float64(void)
 {
-    CU_ASSERT_EQUAL(for_golden_files(ATTN_FLOAT64), 15);
+    CU_ASSERT(for_all_files("golden", ATTN_FLOAT64) >= 15);
 }
 
 /* 12 heads of 32 and 509 rows of a real model: nothing divides evenly. */
 static void test_real_input(void)
 {
-    CU_ASSERT(check_file("real/minilm_layer3.h5", ATTN_FLOAT32) > 0);
+    CU_ASSERT(for_all_files("real", ATTN_FLOAT32) >= 1);
 }
 
 static const attn_test tests[] = {

@@ -125,7 +125,7 @@ static void test_masks(void)
     static const int64_t cu_seqlens[] = {0, 0, 13, 14, 90, 90, 140};
     static const int64_t windows[][2] = {{16, -1}, {0, 0}, {-1, 3}, {40, 7}, {200, 200}};
 
-    for (int dtype = ATTN_FLOAT64; dtype <= ATTN_FLOAT32; dtype++) {
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
         attn_problem padded = PROBLEM(3, 2, 1, 70, 140, 24, 16, (attn_dtype)dtype);
         attn_problem documents = PROBLEM(1, 2, 2, 140, 140, 24, 16, (attn_dtype)dtype);
 
@@ -155,7 +155,7 @@ static void test_scores(void)
     double slopes[4], sinks[] = {0.5, -3, 20, 0};
 
     attn_alibi_slopes(4, slopes);
-    for (int dtype = ATTN_FLOAT64; dtype <= ATTN_FLOAT32; dtype++) {
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
         attn_problem p = PROBLEM(1, 4, 2, 50, 90, 32, 16, (attn_dtype)dtype);
 
         p.score.softcap = 2;

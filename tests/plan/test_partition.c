@@ -55,7 +55,6 @@ static void test_number_of_segments(void)
         int64_t segments;
     } cases[] = {{"contiguous", 1}, {"zigzag", 2}, {"striped", 25}};
 
-    CU_ASSERT_EQUAL(attn_layout_count(), sizeof cases / sizeof cases[0]);
     for (size_t n = 0; n < sizeof cases / sizeof cases[0]; n++) {
         attn_segments *rows;
 
@@ -64,7 +63,18 @@ static void test_number_of_segments(void)
         CU_ASSERT_EQUAL(rows->rows, 25);
         attn_segments_destroy(rows);
     }
+}
+
+static void test_table(void)
+{
+    CU_ASSERT(attn_layout_count() >= 3);
     CU_ASSERT_PTR_NULL(attn_layout_find("diagonal"));
+    for (size_t n = 0; n < attn_layout_count(); n++) {
+        const attn_layout *layout = attn_layout_at(n);
+
+        CU_ASSERT_PTR_EQUAL(attn_layout_find(attn_layout_name(layout)), layout);
+        CU_ASSERT(strlen(attn_layout_summary(layout)) > 0);
+    }
 }
 
 static attn_problem problem_of(int64_t heads, int64_t kv_heads, int64_t seq)
@@ -107,6 +117,7 @@ static void test_parts(void)
 }
 
 static const attn_test tests[] = {
+    {"the table of layouts", test_table},
     {"even shares", test_shares},
     {"each layout covers each row once", test_layouts_cover_each_row_once},
     {"segments of each layout", test_number_of_segments},

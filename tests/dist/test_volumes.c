@@ -1,0 +1,181 @@
+/* The bytes and messages that every exchange and combine predicts are those that it sends: the MPI calls of a pass are
+ * counted by wrapping them. Nominal: what a rank must hand to each other rank, without itself. A call that is not wrapped
+ * here counts as nothing, so that an exchange that uses one fails until it is added. */
+#include "fixture.h"
+#include "harness.h"
+
+#include <attn/comm.h>
+#include <attn/dist.h>
+
+#include <mpi.h>
+#include <stdlib.h>
+
+static double sent_bytes, sent_messages;
+
+static void count_sent(MPI_Comm comm, int to, int64_t items, MPI_Datatype type)
+{
+    const int self = attn_comm_rank(comm);
+    int size;
+
+    MPI_Type_size(type, &size);
+    if (to == self || to == MPI_PROC_NULL || items * size == 0)
+        return;
+    sent_bytes += (double)items * size;
+    sent_messages++;
+}
+
+static void count_sent_to_all(MPI_Comm comm, int64_t items, MPI_Datatype type)
+{
+    for (int to = 0; to < attn_comm_size(comm); to++)
+        count_sent(comm, to, items, type);
+}
+
+int MPI_Send(const void *data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm)
+{
+    count_sent(comm, to, count, type);
+    return PMPI_Send(data, count, type, to, tag, comm);
+}
+
+int MPI_Isend(const void *data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm, MPI_Request *request)
+{
+    count_sent(comm, to, count, type);
+    return PMPI_Isend(data, count, type, to, tag, comm, request);
+}
+
+int MPI_Sendrecv(const void *data, int count, MPI_Datatype type, int to, int tag, void *got, int got_count,
+                 MPI_Datatype got_type, int from, int got_tag, MPI_Comm comm, MPI_Status *status)
+{
+    count_sent(comm, to, count, type);
+    return PMPI_Sendrecv(data, count, type, to, tag, got, got_count, got_type, from, got_tag, comm, status);
+}
+
+int MPI_Bcast(void *data, int count, MPI_Datatype type, int root, MPI_Comm comm)
+{
+    if (attn_comm_rank(comm) == root)
+        count_sent_to_all(comm, count, type);
+    return PMPI_Bcast(data, count, type, root, comm);
+}
+
+int MPI_Ibcast(void *data, int count, MPI_Datatype type, int root, MPI_Comm comm, MPI_Request *request)
+{
+    if (attn_comm_rank(comm) == root)
+        count_sent_to_all(comm, count, type);
+    return PMPI_Ibcast(data, count, type, root, comm, request);
+}
+
+/* In place, what a rank sends is its place in what all receive. */
+static void count_gathered(const void *data, int count, MPI_Datatype type, const int *counts, MPI_Datatype got_type,
+                           MPI_Comm comm)
+{
+    if (data == MPI_IN_PLACE)
+        count_sent_to_all(comm, counts[attn_comm_rank(comm)], got_type);
+    else
+        count_sent_to_all(comm, count, type);
+}
+
+int MPI_Allgatherv(const void *data, int count, MPI_Datatype type, void *got, const int *counts, const int *places,
+                   MPI_Datatype got_type, MPI_Comm comm)
+{
+    count_gathered(data, count, type, counts, got_type, comm);
+    return PMPI_Allgatherv(data, count, type, got, counts, places, got_type, comm);
+}
+
+int MPI_Iallgatherv(const void *data, int count, MPI_Datatype type, void *got, const int *counts, const int *places,
+                    MPI_Datatype got_type, MPI_Comm comm, MPI_Request *request)
+{
+    count_gathered(data, count, type, counts, got_type, comm);
+    return PMPI_Iallgatherv(data, count, type, got, counts, places, got_type, comm, request);
+}
+
+int MPI_Alltoallv(const void *data, const int *counts, const int *places, MPI_Datatype type, void *got,
+                  const int *got_counts, const int *got_places, MPI_Datatype got_type, MPI_Comm comm)
+{
+    for (int to = 0; to < attn_comm_size(comm); to++)
+        count_sent(comm, to, counts[to], type);
+    return PMPI_Alltoallv(data, counts, places, type, got, got_counts, got_places, got_type, comm);
+}
+
+int MPI_Ialltoallv(const void *data, const int *counts, const int *places, MPI_Datatype type, void *got,
+                   const int *got_counts, const int *got_places, MPI_Datatype got_type, MPI_Comm comm,
+                   MPI_Request *request)
+{
+    for (int to = 0; to < attn_comm_size(comm); to++)
+        count_sent(comm, to, counts[to], type);
+    return PMPI_Ialltoallv(data, counts, places, type, got, got_counts, got_places, got_type, comm, request);
+}
+
+static void check_plan(const fixture *f, const attn_plan *plan)
+{
+    const attn_shape *s = &f->problem.shape;
+    const attn_dtype dtype = f->problem.dtype;
+    double seconds[ATTN_PHASE_COUNT];
+    attn_prediction predicted;
+    attn_dist_buffers buffers;
+    attn_dist *dist;
+    const attn_part *part;
+    void *q, *k, *v;
+
+    TEST_OK(attn_plan_predict(plan, attn_comm_rank(MPI_COMM_WORLD), &predicted, &attn_test_error));
+    TEST_OK(attn_dist_create(MPI_COMM_WORLD, plan, &dist, &attn_test_error));
+    part = attn_dist_part(dist);
+    q = fixture_cut(s, dtype, f->q, s->heads, s->seq, s->head_dim, part->head_begin, part->head_count, part->q_rows);
+    k = fixture_cut(s, dtype, f->k, s->kv_heads, s->kv_seq, s->head_dim, part->kv_head_begin, part->kv_head_count,
+                    part->kv_rows);
+    v = fixture_cut(s, dtype, f->v, s->kv_heads, s->kv_seq, s->v_head_dim, part->kv_head_begin, part->kv_head_count,
+                    part->kv_rows);
+    buffers = (attn_dist_buffers){
+        .q = q,
+        .k = k,
+        .v = v,
+        .o = malloc((size_t)fixture_elements(s, s->heads, part->q_rows->rows, s->v_head_dim) * sizeof(double) + 1),
+        .lse = malloc((size_t)fixture_elements(s, s->heads, part->q_rows->rows, 1) * sizeof(double) + 1)};
+    sent_bytes = sent_messages = 0;
+    TEST_OK(attn_dist_forward(dist, &buffers, seconds, &attn_test_error));
+    TEST_CLOSE(sent_bytes, predicted.exchange_bytes + predicted.combine_bytes, 0);
+    TEST_CLOSE(sent_messages, predicted.messages, 0);
+    attn_dist_destroy(dist);
+    free(buffers.o);
+    free(buffers.lse);
+    free(q);
+    free(k);
+    free(v);
+}
+
+/* All exchanges, combines, layouts and grids; remainders, ranks without rows or heads, shared heads. */
+static void test_volumes(void)
+{
+    static const int64_t shapes[][7] = {
+        {2, 6, 3, 12, 12, 8, 4}, {2, 5, 5, 37, 41, 9, 6}, {1, 7, 1, 1, 64, 8, 8}, {3, 2, 2, 2, 3, 5, 7}};
+    const int ranks = attn_comm_size(MPI_COMM_WORLD);
+
+    for (size_t n = 0; n < sizeof shapes / sizeof shapes[0]; n++)
+        for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
+            const int64_t *s = shapes[n];
+            const attn_problem problem = PROBLEM(s[0], s[1], s[2], s[3], s[4], s[5], s[6], (attn_dtype)dtype);
+            fixture f = fixture_make(&problem);
+
+            for (int head = 1; head <= ranks; head++)
+                for (size_t e = 0; ranks % head == 0 && e < attn_exchange_count(); e++)
+                    for (size_t c = 0; c < attn_combine_count(); c++)
+                        for (size_t l = 0; l < attn_layout_count(); l++) {
+                            const attn_plan_options options = {.grid = {.seq = ranks / head, .head = head},
+                                                               .exchange = attn_exchange_at(e),
+                                                               .layout = attn_layout_at(l),
+                                                               .combine = attn_combine_at(c)};
+                            attn_plan plan;
+
+                            if (attn_plan_make(&problem, ranks, &options, &plan, NULL) == ATTN_OK)
+                                check_plan(&f, &plan);
+                        }
+            fixture_drop(&f);
+        }
+}
+
+static const attn_test tests[] = {
+    {"what is predicted is what is sent", test_volumes},
+};
+
+int main(int argc, char **argv)
+{
+    return attn_test_main(argc, argv, "dist/volumes", tests, sizeof tests / sizeof tests[0]);
+}

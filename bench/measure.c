@@ -41,9 +41,9 @@ static bool asked_to_stop(void *context)
     return interrupt_name() != NULL;
 }
 
-/* Reads or makes q, k and v, and tells how long it took. */
+/* Reads or makes q, k and v, and tells how long this rank took and how much it is of all. */
 static attn_status make_inputs(const measure_context *context, attn_dist *dist, attn_input *input, tensors *arrays,
-                               double *seconds, attn_error *error)
+                               double *seconds, double *bytes, attn_error *error)
 {
     const double begin = attn_clock();
     attn_status status = ATTN_OK;
@@ -53,7 +53,9 @@ static attn_status make_inputs(const measure_context *context, attn_dist *dist, 
     else
         tensors_generate(dist, context->lists->seed, arrays);
     *seconds = attn_clock() - begin;
-    return attn_comm_agree(attn_dist_comm(dist), status, error);
+    *bytes = tensors_input_bytes(dist, input);
+    status = attn_comm_agree(attn_dist_comm(dist), status, error);
+    return status == ATTN_OK ? attn_comm_sum(attn_dist_comm(dist), bytes, 1, error) : status;
 }
 
 /* Brings the samples of all ranks to rank 0 as [rep][rank][phase]. */
@@ -118,7 +120,7 @@ static attn_status run_on_group(const measure_context *context, bench_case *one,
     if (status == ATTN_OK && context->input.path != NULL)
         status = attn_input_open(comm, context->input.path, &input, error);
     if (status == ATTN_OK)
-        status = make_inputs(context, each.dist, input, &arrays, &read_seconds, error);
+        status = make_inputs(context, each.dist, input, &arrays, &read_seconds, &made->input_bytes, error);
     if (status == ATTN_OK) {
         each.buffers = tensors_buffers(&arrays);
         status = attn_comm_agree(comm, attn_sample(&context->sampling, &target, &made->samples, error), error);

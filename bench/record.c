@@ -38,6 +38,7 @@ static void put_samples(filling *to, const measured *made)
     put_integer(to, "rows_checked", made->check.rows);
     put_integer(to, "ranks_checked", made->check.ranks);
     put_integer(to, "nan_rows", made->check.nan_rows);
+    put_integer(to, "input_bytes", (int64_t)made->input_bytes);
 }
 
 /* What became of the case, and in `reason` why, unless it is valid. */

@@ -116,6 +116,24 @@ attn_status tensors_read(const attn_dist *dist, attn_input *input, tensors *arra
     return status;
 }
 
+double tensors_input_bytes(const attn_dist *dist, const attn_input *input)
+{
+    const attn_plan *plan = attn_dist_plan(dist);
+    const attn_part *part = attn_dist_part(dist);
+    const attn_shape *shape = &plan->problem.shape;
+    const double q = (double)shape->batch * (double)part->head_count * (double)part->q_rows->rows;
+    const double kv = (double)shape->batch * (double)part->kv_head_count * (double)part->kv_rows->rows;
+    const double elements[] = {q * (double)shape->head_dim, kv * (double)shape->head_dim,
+                               kv * (double)shape->v_head_dim};
+    double bytes = 0;
+
+    for (int a = ATTN_INPUT_Q; a <= ATTN_INPUT_V; a++)
+        bytes +=
+            elements[a] * (double)attn_dtype_size(input != NULL ? attn_input_stored_dtype(input, (attn_input_array)a)
+                                                                : plan->problem.dtype);
+    return bytes;
+}
+
 double tensors_epsilon(attn_dtype computed, const attn_input *input)
 {
     double eps = attn_dtype_epsilon(computed);

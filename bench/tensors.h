@@ -29,6 +29,9 @@ void tensors_generate(const attn_dist *dist, uint64_t seed, tensors *arrays);
 /* Collective over the input's ranks. Reads this rank's q, k and v. */
 attn_status tensors_read(const attn_dist *dist, attn_input *input, tensors *arrays, attn_error *error);
 
+/* Bytes of q, k and v that this rank reads, in the types of the file, or makes when input is NULL. */
+double tensors_input_bytes(const attn_dist *dist, const attn_input *input);
+
 /* Spacing at 1 of the coarsest type of the computation and, unless input is NULL, of the stored q, k and v. */
 double tensors_epsilon(attn_dtype computed, const attn_input *input);
 

@@ -104,7 +104,7 @@ static attn_status print_report(const options *given, const report *wanted, attn
     if (status == ATTN_OK && wanted->plot != NULL)
         status = attn_study_plot_scaling(results, wanted->plot, error);
     if (status == ATTN_OK)
-        status = wanted->cases ? attn_study_print_cases(results, wanted->format, stream, error)
+        status = wanted->cases ? attn_study_print_cases(results, NULL, 0, wanted->format, stream, error)
                                : attn_study_print_scaling(results, wanted->format, stream, error);
     if (status == ATTN_OK)
         status = exports_write(&wanted->wanted, results, error);

@@ -320,7 +320,7 @@ static attn_status show(const run *all, const char *const *paths, size_t count, 
     if (status != ATTN_OK)
         return status;
     results_order(results);
-    status = attn_study_print_cases(results, ATTN_TABLE_TEXT, exports_table_stream(&all->wanted), error);
+    status = attn_study_print_cases(results, NULL, 0, ATTN_TABLE_TEXT, exports_table_stream(&all->wanted), error);
     if (status == ATTN_OK)
         status = exports_write(&all->wanted, results, error);
     attn_results_destroy(results);

@@ -24,9 +24,11 @@
 #include <attn/input.h>
 #include <attn/kernel.h>
 #include <attn/mask.h>
+#include <attn/metric.h>
 #include <attn/partition.h>
 #include <attn/phase.h>
 #include <attn/plan.h>
+#include <attn/probe.h>
 #include <attn/problem.h>
 #include <attn/random.h>
 #include <attn/result.h>

@@ -2,6 +2,7 @@
 #ifndef ATTN_STUDY_H
 #define ATTN_STUDY_H
 
+#include <attn/metric.h>
 #include <attn/result.h>
 
 #include <stdio.h>
@@ -32,10 +33,18 @@ ATTN_API attn_status attn_table_end_row(attn_table *table);
  * ATTN_MEMORY. */
 ATTN_API attn_status attn_table_print(const attn_table *table, attn_table_format format, FILE *stream);
 
-/* Prints the table of `run`: one row a case (case, ranks, threads, median ms with interval, GFLOP/s, max error, VALID).
- * What is the same in all cases is said once above the table instead of in every row. ATTN_MEMORY. */
-ATTN_API attn_status attn_study_print_cases(const attn_results *results, attn_table_format format, FILE *stream,
-                                            attn_error *error);
+/* Prints the table of `run`: one row a case (case, ranks, threads, median ms with interval, metrics, max error, VALID).
+ * What is the same in all cases is said once above the table instead of in every row.
+ *   metrics  in, [count] the metrics that have a column; NULL: the usual ones, whatever count is
+ * ATTN_MEMORY. */
+ATTN_API attn_status attn_study_print_cases(const attn_results *results, const attn_metric *const *metrics,
+                                            size_t count, attn_table_format format, FILE *stream, attn_error *error);
+
+/* Prints where the time of each case went: one row a phase that took any, with the median over repetitions of the
+ * maximum over ranks (of input-read, which happens once, its time and bandwidth) and its share of total. The shares
+ * need not add up to all, as another rank may be the slowest in each phase. ATTN_MEMORY. */
+ATTN_API attn_status attn_study_print_phases(const attn_results *results, attn_table_format format, FILE *stream,
+                                             attn_error *error);
 
 /* Prints one self-contained line for a case just finished: what it was, its median with interval, its verdict. */
 ATTN_API void attn_study_print_case_line(const attn_result *result, FILE *stream);

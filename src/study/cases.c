@@ -7,8 +7,17 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const char columns[] = "ranks|grid|threads|median ms|<interval|reps|GFLOP/s|max error|<verdict";
 static const char column_factors[] = "ranks|grid_seq|grid_head|threads";
+
+/* What one printed table needs. */
+typedef struct case_sheet {
+    attn_table *table;
+    attn_table_format format;
+    const attn_metric *const *metrics; /* [metric_count] columns */
+    size_t metric_count;
+    const attn_description *description;
+    bool words; /* what the cases differ in has a column */
+} case_sheet;
 
 /* What the footnotes and the last line are about. */
 typedef struct case_tally {
@@ -25,39 +34,44 @@ static const char *mark(attn_table_format format, bool marked, size_t marked_row
     return marked ? sign : " ";
 }
 
-static void add_times(attn_table *table, attn_table_format format, const attn_result *result,
-                      const attn_summary *summary, const case_tally *tally)
+static void add_times(const case_sheet *sheet, const attn_result *result, const attn_summary *summary,
+                      const case_tally *tally)
 {
-    char median[ATTN_NUMBER_MAX] = "-", interval[2 * ATTN_NUMBER_MAX] = "-", rate[ATTN_NUMBER_MAX] = "-";
+    attn_table *table = sheet->table;
+    char number[ATTN_NUMBER_MAX] = "-", interval[2 * ATTN_NUMBER_MAX] = "-";
     const double max_error = attn_attributes_real(result->outcomes, "max_error", -1);
 
     if (summary->timed) {
-        attn_format_significant(1e3 * summary->time.median, 4, median);
+        attn_format_significant(1e3 * summary->time.median, 4, number);
         attn_format_interval(1e3 * summary->time.lo, 1e3 * summary->time.hi, 4, interval);
-        attn_format_significant(1e-9 * summary->rate, 4, rate);
     }
-    attn_table_cell(table, "%s", median);
-    attn_table_cell(table, "%s%s", interval, mark(format, summary->timed && !summary->settled, tally->unsettled, "~"));
+    attn_table_cell(table, "%s", number);
+    attn_table_cell(table, "%s%s", interval,
+                    mark(sheet->format, summary->timed && !summary->settled, tally->unsettled, "~"));
     attn_table_cell(table, "%lld", (long long)result->reps);
-    attn_table_cell(table, "%s", rate);
+    for (size_t m = 0; m < sheet->metric_count; m++) {
+        attn_format_metric(sheet->metrics[m], attn_summary_metric(result, summary, sheet->metrics[m]), number);
+        attn_table_cell(table, "%s", number);
+    }
     if (max_error >= 0 || isnan(max_error))
         attn_table_cell(table, "%.1e", max_error);
     else
         attn_table_cell(table, "-");
 }
 
-static void add_row(attn_table *table, attn_table_format format, const attn_result *result, const attn_summary *summary,
+static void add_row(const case_sheet *sheet, const attn_result *result, const attn_summary *summary,
                     const case_tally *tally)
 {
+    attn_table *table = sheet->table;
     char verdict[ATTN_VERDICT_MAX];
-    const bool csv = format == ATTN_TABLE_CSV;
+    const bool csv = sheet->format == ATTN_TABLE_CSV;
 
     attn_table_cell(table, "%lld", (long long)summary->ranks);
     attn_table_cell(table, "%lldx%lld", (long long)attn_attributes_integer(result->factors, "grid_seq", 1),
                     (long long)attn_attributes_integer(result->factors, "grid_head", 1));
     attn_table_cell(table, "%lld%s", (long long)summary->threads,
-                    mark(format, summary->oversubscribed, tally->oversubscribed, "*"));
-    add_times(table, format, result, summary, tally);
+                    mark(sheet->format, summary->oversubscribed, tally->oversubscribed, "*"));
+    add_times(sheet, result, summary, tally);
     attn_format_verdict(result, verdict);
     attn_table_cell(table, "%s%s%s", verdict, csv && summary->timed && !summary->settled ? ", not converged" : "",
                     csv && summary->oversubscribed ? ", oversubscribed" : "");
@@ -149,68 +163,97 @@ static char *case_words(const attn_description *description, const attn_result *
     return text;
 }
 
-static attn_status fill(attn_table *table, bool words, const attn_description *description, const attn_results *results,
-                        const attn_summary *summaries, attn_table_format format, const case_tally *t, attn_error *error)
+static attn_status fill(const case_sheet *sheet, const attn_results *results, const attn_summary *summaries,
+                        const case_tally *tally, attn_error *error)
 {
     for (size_t c = 0; c < results->count; c++) {
-        if (words) {
-            char *text = case_words(description, results->cases[c], format);
+        if (sheet->words) {
+            char *text = case_words(sheet->description, results->cases[c], sheet->format);
 
             if (text == NULL)
                 return attn_error_set(error, ATTN_MEMORY, "no memory for a table of %zu cases", results->count);
-            attn_table_cell(table, "%s", text);
+            attn_table_cell(sheet->table, "%s", text);
             free(text);
         }
-        add_row(table, format, results->cases[c], &summaries[c], t);
+        add_row(sheet, results->cases[c], &summaries[c], tally);
     }
     return ATTN_OK;
 }
 
-attn_status attn_study_print_cases(const attn_results *results, attn_table_format format, FILE *stream,
-                                   attn_error *error)
+static attn_status create_table(case_sheet *sheet, attn_error *error)
 {
-    attn_description *description = NULL;
-    attn_table *table = NULL;
-    attn_summary *summaries = NULL;
-    attn_status status = ATTN_OK;
-    char names[sizeof columns + sizeof "<case|"];
-    bool words;
-    case_tally t;
+    char *names = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&names, &size);
+    attn_status status;
 
-    if (results->count == 0) {
-        fputs(format == ATTN_TABLE_CSV ? "" : "no cases\n", stream);
-        return ATTN_OK;
-    }
-    summaries = calloc(results->count, sizeof *summaries);
-    if (summaries == NULL)
-        return attn_error_set(error, ATTN_MEMORY, "no memory for a table of %zu cases", results->count);
-    for (size_t c = 0; c < results->count && status == ATTN_OK; c++)
-        status = attn_summarise(results->cases[c], &summaries[c], error);
+    if (stream == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for a table");
+    fprintf(stream, "%sranks|grid|threads|median ms|<interval|reps", sheet->words ? "<case|" : "");
+    for (size_t m = 0; m < sheet->metric_count; m++)
+        fprintf(stream, "|%s", attn_metric_heading(sheet->metrics[m]));
+    fputs("|max error|<verdict", stream);
+    status = fclose(stream) == 0 ? attn_table_create(names, &sheet->table, error)
+                                 : attn_error_set(error, ATTN_MEMORY, "no memory for a table");
+    free(names);
+    return status;
+}
+
+/* Prints the cases, of which there are some. */
+static attn_status print_sheet(case_sheet *sheet, const attn_results *results, const attn_summary *summaries,
+                               FILE *stream, attn_error *error)
+{
+    const bool csv = sheet->format == ATTN_TABLE_CSV;
+    const case_tally tally = count_cases(results, summaries);
+    attn_description *description;
+    attn_status status = attn_description_create((const attn_result *const *)results->cases, results->count,
+                                                 column_factors, &description, error);
+
+    if (status != ATTN_OK)
+        return status;
+    sheet->description = description;
+    sheet->words = csv || attn_description_varies(description);
+    status = create_table(sheet, error);
     if (status == ATTN_OK)
-        status = attn_description_create((const attn_result *const *)results->cases, results->count, column_factors,
-                                         &description, error);
-    if (status != ATTN_OK)
-        goto cleanup;
-    words = format == ATTN_TABLE_CSV || attn_description_varies(description);
-    snprintf(names, sizeof names, "%s%s", words ? "<case|" : "", columns);
-    status = attn_table_create(names, &table, error);
-    if (status != ATTN_OK)
-        goto cleanup;
-    t = count_cases(results, summaries);
-    status = fill(table, words, description, results, summaries, format, &t, error);
-    if (status == ATTN_OK && format != ATTN_TABLE_CSV)
+        status = fill(sheet, results, summaries, &tally, error);
+    if (status == ATTN_OK && !csv)
         print_heading(description, results, summaries, stream);
     if (status == ATTN_OK)
-        status = attn_table_put(table, format, stream, error);
-    if (status == ATTN_OK && format != ATTN_TABLE_CSV) {
+        status = attn_table_put(sheet->table, sheet->format, stream, error);
+    if (status == ATTN_OK && !csv) {
         fputc('\n', stream);
-        print_notes(results, &t, format, stream);
+        print_notes(results, &tally, sheet->format, stream);
     }
-
-cleanup:
-    attn_table_destroy(table);
+    attn_table_destroy(sheet->table);
     attn_description_destroy(description);
+    return status;
+}
+
+attn_status attn_study_print_cases(const attn_results *results, const attn_metric *const *metrics, size_t count,
+                                   attn_table_format format, FILE *stream, attn_error *error)
+{
+    const attn_metric **usual = calloc(attn_metric_count(), sizeof *usual);
+    attn_summary *summaries = calloc(results->count + 1, sizeof *summaries);
+    case_sheet sheet = {.format = format, .metrics = metrics, .metric_count = count};
+    attn_status status = ATTN_OK;
+
+    if (usual == NULL || summaries == NULL)
+        status = attn_error_set(error, ATTN_MEMORY, "no memory for a table of %zu cases", results->count);
+    if (status == ATTN_OK && metrics == NULL) {
+        sheet.metrics = usual;
+        sheet.metric_count = 0;
+        for (size_t m = 0; m < attn_metric_count(); m++)
+            if (attn_metric_usual(attn_metric_at(m)))
+                usual[sheet.metric_count++] = attn_metric_at(m);
+    }
+    for (size_t c = 0; c < results->count && status == ATTN_OK; c++)
+        status = attn_summarise(results->cases[c], &summaries[c], error);
+    if (status == ATTN_OK && results->count > 0)
+        status = print_sheet(&sheet, results, summaries, stream, error);
+    else if (status == ATTN_OK)
+        fputs(format == ATTN_TABLE_CSV ? "" : "no cases\n", stream);
     free(summaries);
+    free(usual);
     return status;
 }
 
@@ -227,8 +270,14 @@ void attn_study_print_case_line(const attn_result *result, FILE *stream)
         attn_format_interval(1e3 * summary.time.lo, 1e3 * summary.time.hi, 4, interval);
         fprintf(stream, "%s ms %s%s, %lld reps, ", number, interval, summary.settled ? "" : "~",
                 (long long)result->reps);
-        attn_format_significant(1e-9 * summary.rate, 4, number);
-        fprintf(stream, "%s GFLOP/s, ", number);
+        for (size_t m = 0; m < attn_metric_count(); m++) {
+            const attn_metric *metric = attn_metric_at(m);
+            const double value = attn_summary_metric(result, &summary, metric);
+
+            attn_format_metric(metric, value, number);
+            if (attn_metric_usual(metric) && isfinite(value))
+                fprintf(stream, "%s %s, ", number, attn_metric_heading(metric));
+        }
         if (attn_attributes_find(result->outcomes, "max_error") != NULL)
             fprintf(stream, "error %.1e, ", attn_attributes_real(result->outcomes, "max_error", 0));
         if (summary.oversubscribed)

@@ -1,12 +1,13 @@
-/* All cases as CSV: one column for every name that any case has. */
+/* All cases as CSV: one column for every name that any case has, then times and metrics. */
 #include "study/summary.h"
 
 #include <attn/study.h>
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Names in order of first appearance. */
+/* Names in the order of the cases' lists. */
 typedef struct name_list {
     const char **names; /* borrowed */
     size_t count;
@@ -17,16 +18,32 @@ static const attn_attributes *attributes_of(const attn_result *result, bool outc
     return outcomes ? result->outcomes : result->factors;
 }
 
+static size_t place_of(const name_list *list, const char *name)
+{
+    size_t at = 0;
+
+    while (at < list->count && strcmp(list->names[at], name) != 0)
+        at++;
+    return at;
+}
+
+/* A new name stands right behind the one that comes before it in its case, so that columns do not depend on which case
+ * comes first. */
 static void add_names(name_list *list, const attn_attributes *attributes)
 {
+    size_t next = 0; /* place behind the name before */
+
     for (size_t i = 0; i < attn_attributes_count(attributes); i++) {
         const char *name = attn_attributes_at(attributes, i)->name;
-        size_t at = 0;
+        const size_t at = place_of(list, name);
 
-        while (at < list->count && strcmp(list->names[at], name) != 0)
-            at++;
-        if (at == list->count)
-            list->names[list->count++] = name;
+        if (at < list->count) {
+            next = at + 1;
+            continue;
+        }
+        memmove(list->names + next + 1, list->names + next, (list->count - next) * sizeof *list->names);
+        list->names[next++] = name;
+        list->count++;
     }
 }
 
@@ -69,6 +86,8 @@ static attn_status create_table(const name_list *factors, const name_list *outco
     write_columns(factors, stream);
     write_columns(outcomes, stream);
     fputs("|reps|median_s|ci_lo_s|ci_hi_s", stream);
+    for (size_t m = 0; m < attn_metric_count(); m++)
+        fprintf(stream, "|%s", attn_metric_name(attn_metric_at(m)));
     if (fclose(stream) != 0) {
         free(columns);
         return attn_error_set(error, ATTN_MEMORY, "no memory for a table");
@@ -95,6 +114,15 @@ static void add_values(attn_table *table, const name_list *list, const attn_attr
     }
 }
 
+/* An empty cell when there is no number. */
+static void add_number(attn_table *table, double value)
+{
+    if (isnan(value))
+        attn_table_cell(table, "%s", "");
+    else
+        attn_table_cell(table, "%.9g", value);
+}
+
 static attn_status add_case(attn_table *table, const attn_result *result, const name_list *factors,
                             const name_list *outcomes, attn_error *error)
 {
@@ -109,11 +137,11 @@ static attn_status add_case(attn_table *table, const attn_result *result, const 
     add_values(table, factors, result->factors);
     add_values(table, outcomes, result->outcomes);
     attn_table_cell(table, "%lld", (long long)result->reps);
-    if (summary.timed) {
-        attn_table_cell(table, "%.9g", summary.time.median);
-        attn_table_cell(table, "%.9g", summary.time.lo);
-        attn_table_cell(table, "%.9g", summary.time.hi);
-    }
+    add_number(table, summary.timed ? summary.time.median : NAN);
+    add_number(table, summary.timed ? summary.time.lo : NAN);
+    add_number(table, summary.timed ? summary.time.hi : NAN);
+    for (size_t m = 0; m < attn_metric_count(); m++)
+        add_number(table, attn_summary_metric(result, &summary, attn_metric_at(m)));
     attn_table_end_row(table);
     return ATTN_OK;
 }

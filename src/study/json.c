@@ -136,13 +136,21 @@ static void add_times(cJSON *entry, const json_case *c, double iterations, doubl
     cJSON_AddNumberToObject(entry, "ranks", (double)c->summary.ranks);
 }
 
+static void add_metric(cJSON *entry, const json_case *c, const attn_metric *metric, double seconds)
+{
+    add_number(entry, attn_metric_heading(metric),
+               attn_metric_value(metric, c->result->factors, c->result->outcomes, seconds));
+}
+
 static cJSON *make_iteration(const json_case *c, int64_t rep)
 {
     cJSON *entry = make_entry(c, "", "iteration");
 
     cJSON_AddNumberToObject(entry, "repetition_index", (double)rep);
     add_times(entry, c, 1, c->times[rep]);
-    add_number(entry, "GFLOP/s", 1e-9 * c->summary.flops / c->times[rep]);
+    for (size_t m = 0; m < attn_metric_count(); m++)
+        if (attn_metric_phase(attn_metric_at(m)) == ATTN_PHASE_TOTAL)
+            add_metric(entry, c, attn_metric_at(m), c->times[rep]);
     return entry;
 }
 
@@ -159,12 +167,13 @@ static cJSON *make_aggregate(const json_case *c, const char *aggregate, double s
     return entry;
 }
 
-/* The median carries its interval, its rate and all numbers that came out of the case. */
+/* The median carries its interval, all metrics and all numbers that came out of the case. */
 static cJSON *make_median(const json_case *c)
 {
     cJSON *entry = make_aggregate(c, "median", c->summary.time.median);
 
-    add_number(entry, "GFLOP/s", 1e-9 * c->summary.rate);
+    for (size_t m = 0; m < attn_metric_count(); m++)
+        add_metric(entry, c, attn_metric_at(m), c->summary.phases[attn_metric_phase(attn_metric_at(m))]);
     add_number(entry, "ci_lo", 1e3 * c->summary.time.lo);
     add_number(entry, "ci_hi", 1e3 * c->summary.time.hi);
     for (size_t i = 0; i < attn_attributes_count(c->result->outcomes); i++) {

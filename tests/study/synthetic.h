@@ -86,6 +86,7 @@ static inline void synthetic_outcomes(const synthetic *s, attn_attributes *o)
         attn_attributes_set_real(o, "max_error", s->status == ATTN_CASE_INVALID ? 0.25 : 1.25e-7);
         attn_attributes_set_real(o, "tolerance", 1e-5);
         attn_attributes_set_integer(o, "converged", !s->unsettled);
+        attn_attributes_set_real(o, "fma_peak", 16e9);
     }
     attn_attributes_set_real(o, "ci", 0.95);
     attn_attributes_set_integer(o, "cores_available", cores);
@@ -157,6 +158,13 @@ static inline void synthetic_contains(const char *text, const char *part, int wa
     if (found != wanted)
         printf("line %u: \"%s\" should %sbe in:\n%s\n", line, part, wanted ? "" : "not ", text);
     CU_ASSERT_EQUAL(found, wanted);
+}
+
+/* The table of cases with the usual metrics. */
+static inline attn_status synthetic_cases(const attn_results *results, attn_table_format format, FILE *stream,
+                                          attn_error *error)
+{
+    return attn_study_print_cases(results, NULL, 0, format, stream, error);
 }
 
 #define TEST_HAS(text, part) synthetic_contains((text), (part), 1, __LINE__)

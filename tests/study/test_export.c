@@ -42,11 +42,13 @@ static void test_csv(void)
     char id[128];
 
     TEST_HAS(text, "id,launch_id,status,batch,heads,kv_heads,seq,");
-    TEST_HAS(text, ",oversubscribed,reason,reps,median_s,ci_lo_s,ci_hi_s\n");
+    TEST_HAS(text, ",scaling,reason,flops,");
+    TEST_HAS(text, ",oversubscribed,reps,median_s,ci_lo_s,ci_hi_s,gflops,fma-percent,tokens,");
     snprintf(id, sizeof id, "\n%s,launch-1,valid,1,8,2,1024,1024,64,64,float32,1,-1,-1,", results->cases[0]->id);
     TEST_HAS(text, id);
-    TEST_HAS(text, ",,9,0.5,0.4765625,0.5234375\n");
-    TEST_HAS(text, ",\"needs 12 GiB, has \"\"8\"\"\",0,,,\n");
+    TEST_HAS(text, ",9,0.5,0.4765625,0.5234375,2,12.5,2048,,");
+    TEST_HAS(text, ",\"needs 12 GiB, has \"\"8\"\"\",1000000000,");
+    TEST_HAS(text, ",0,0,,,,,,,");
     free(text);
     synthetic_release(results);
 }
@@ -76,6 +78,32 @@ static void test_csv_is_rectangular(void)
     TEST_HAS(text, ",only here,");
     free(text);
     synthetic_release(results);
+}
+
+/* The first line of the CSV of two cases that have other names each; freed by the caller. */
+static char *columns_of(const synthetic *first, const synthetic *second)
+{
+    const synthetic cases[] = {*first, *second};
+    attn_results *results = synthetic_make(cases, 2);
+    char *text;
+
+    for (size_t c = 0; c < 2; c++)
+        if (cases[c].input != NULL)
+            attn_attributes_set_text(results->cases[c]->outcomes, "of_input", "x");
+    text = csv(results);
+    text[strcspn(text, "\n")] = '\0';
+    synthetic_release(results);
+    return text;
+}
+
+static void test_csv_columns_do_not_depend_on_order(void)
+{
+    const synthetic one = {.seconds = 0.5, .input = "x.h5"}, other = {.status = ATTN_CASE_SKIPPED, .reason = "no"};
+    char *forth = columns_of(&one, &other), *back = columns_of(&other, &one);
+
+    CU_ASSERT_STRING_EQUAL(forth, back);
+    free(forth);
+    free(back);
 }
 
 static const char *text_of(const cJSON *entry, const char *name)
@@ -121,6 +149,8 @@ static void test_json_times(void)
     CU_ASSERT_EQUAL(strlen(text_of(median, "name")), strlen(name) + strlen("_median"));
     CU_ASSERT_EQUAL(number_of(median, "real_time"), 125);
     CU_ASSERT_EQUAL(number_of(median, "GFLOP/s"), 8);
+    CU_ASSERT_EQUAL(number_of(median, "% peak"), 50);
+    CU_ASSERT_EQUAL(number_of(median, "tokens/s"), 8192);
     CU_ASSERT_EQUAL(number_of(median, "ci_hi"), 125 * SYNTHETIC_HI);
     entry = cJSON_GetArrayItem(entries, 11);
     CU_ASSERT_STRING_EQUAL(text_of(entry, "aggregate_name"), "stddev");
@@ -210,6 +240,7 @@ static void test_json_context(void)
 static const attn_test tests[] = {
     {"CSV: every factor and outcome, quoted", test_csv},
     {"CSV: cases of different columns", test_csv_is_rectangular},
+    {"the columns of the CSV", test_csv_columns_do_not_depend_on_order},
     {"JSON: iterations and aggregates", test_json_times},
     {"JSON: valid whatever the values", test_json_is_valid_with_odd_values},
     {"JSON: different cases have different names", test_json_names_differ},

@@ -1,84 +1,53 @@
-# Finds every dependency, then reports all that are missing in one message, with the package that holds each.
-# Defines the imported targets attn::mpi, attn::hdf5, attn::openmp, attn::hwloc, attn::popt, attn::cjson, attn::random123
-# and, with tests, attn::cunit. MPI's and HDF5's headers are system headers, so their warnings are not ours.
+# Finds every dependency (AttnFind.cmake), then reports all that are missing in one message, with the packages that hold each.
 
+include(AttnFind)
+
+# The packages of jobs/packages.txt under their Debian names: attn_fedora_NAME, attn_spack_NAME.
+set(attn_packages_file ${PROJECT_SOURCE_DIR}/jobs/packages.txt)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${attn_packages_file})
+file(STRINGS ${attn_packages_file} attn_package_rows REGEX "^[a-z]")
+foreach(row IN LISTS attn_package_rows)
+    string(REGEX REPLACE " +" ";" row "${row}")
+    list(GET row 1 debian)
+    list(GET row 3 attn_fedora_${debian})
+    list(GET row 4 attn_spack_${debian})
+endforeach()
+
+# attn_require(NAME WHAT PACKAGE...): finds NAME, which is WHAT to a reader and in these Debian packages.
 set(attn_missing "")
-
-function(attn_require found what debian fedora spack)
-    if(NOT found)
-        string(APPEND attn_missing
-            "\n  ${what}\n      Debian, Ubuntu: ${debian}\n      Fedora:         ${fedora}\n      Spack:          ${spack}")
-        set(attn_missing "${attn_missing}" PARENT_SCOPE)
+function(attn_require name what)
+    attn_find(${name})
+    if(TARGET attn::${name})
+        return()
     endif()
-endfunction()
-
-# One pkg-config module as an imported target; falls back to a plain search of header and library.
-function(attn_find_module name module header library)
-    if(PKG_CONFIG_FOUND)
-        pkg_check_modules(attn_${name} QUIET IMPORTED_TARGET GLOBAL ${module})
-    endif()
-    if(attn_${name}_FOUND)
-        add_library(attn::${name} ALIAS PkgConfig::attn_${name})
-    else()
-        find_path(attn_${name}_include ${header})
-        find_library(attn_${name}_library ${library})
-        if(attn_${name}_include AND attn_${name}_library)
-            add_library(attn::${name} INTERFACE IMPORTED GLOBAL)
-            target_include_directories(attn::${name} SYSTEM INTERFACE ${attn_${name}_include})
-            target_link_libraries(attn::${name} INTERFACE ${attn_${name}_library})
-            set(attn_${name}_FOUND TRUE)
+    foreach(package IN LISTS ARGN)
+        if(NOT DEFINED attn_fedora_${package})
+            message(FATAL_ERROR "jobs/packages.txt has no row for ${package}")
         endif()
-    endif()
-    set(attn_${name}_FOUND "${attn_${name}_FOUND}" PARENT_SCOPE)
+        list(APPEND fedora ${attn_fedora_${package}})
+        list(APPEND spack ${attn_spack_${package}})
+    endforeach()
+    list(REMOVE_DUPLICATES fedora)
+    list(REMOVE_DUPLICATES spack)
+    list(JOIN ARGN " " debian)
+    list(JOIN fedora " " fedora)
+    list(JOIN spack " " spack)
+    set(attn_missing "${attn_missing}
+  ${what}
+      Debian, Ubuntu: ${debian}
+      Fedora:         ${fedora}
+      Spack:          ${spack}" PARENT_SCOPE)
 endfunction()
 
-find_package(PkgConfig QUIET)
-set(MPI_CXX_SKIP_MPICXX ON)
-find_package(MPI QUIET COMPONENTS C)
-attn_require("${MPI_C_FOUND}" "MPI (Open MPI 4 or newer)" "libopenmpi-dev openmpi-bin" "openmpi-devel" "openmpi")
-if(MPI_C_FOUND)
-    add_library(attn::mpi ALIAS MPI::MPI_C)
-    set_target_properties(MPI::MPI_C PROPERTIES IMPORTED_GLOBAL TRUE)
-endif()
-
-set(HDF5_PREFER_PARALLEL ON)
-find_package(HDF5 QUIET COMPONENTS C HL)
-if(HDF5_FOUND AND NOT HDF5_IS_PARALLEL)
-    message(STATUS "The HDF5 that was found (${HDF5_C_INCLUDE_DIRS}) is serial; a parallel one is needed")
-    set(HDF5_FOUND FALSE)
-endif()
-attn_require("${HDF5_FOUND}" "HDF5 built with MPI (parallel), with its high-level library" "libhdf5-openmpi-dev" "hdf5-openmpi-devel" "hdf5+mpi+hl")
-if(HDF5_FOUND)
-    add_library(attn::hdf5 INTERFACE IMPORTED GLOBAL)
-    target_include_directories(attn::hdf5 SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS})
-    target_link_libraries(attn::hdf5 INTERFACE ${HDF5_C_HL_LIBRARIES} ${HDF5_C_LIBRARIES})
-endif()
-
-find_package(OpenMP QUIET COMPONENTS C)
-attn_require("${OpenMP_C_FOUND}" "OpenMP for the C compiler" "gcc (or clang with libomp-dev)" "gcc (or clang with libomp-devel)"
-    "gcc (or llvm-openmp)")
-if(OpenMP_C_FOUND)
-    add_library(attn::openmp ALIAS OpenMP::OpenMP_C)
-    set_target_properties(OpenMP::OpenMP_C PROPERTIES IMPORTED_GLOBAL TRUE)
-endif()
-
-attn_find_module(hwloc hwloc hwloc.h hwloc)
-attn_require("${attn_hwloc_FOUND}" "hwloc 2" "libhwloc-dev" "hwloc-devel" "hwloc")
-attn_find_module(popt popt popt.h popt)
-attn_require("${attn_popt_FOUND}" "popt" "libpopt-dev" "popt-devel" "popt")
-attn_find_module(cjson libcjson cjson/cJSON.h cjson)
-attn_require("${attn_cjson_FOUND}" "cJSON" "libcjson-dev" "cjson-devel" "cjson")
-
-find_path(attn_random123_include Random123/philox.h)
-attn_require("${attn_random123_include}" "Random123 (headers)" "librandom123-dev" "Random123-devel" "random123")
-if(attn_random123_include)
-    add_library(attn::random123 INTERFACE IMPORTED GLOBAL)
-    target_include_directories(attn::random123 SYSTEM INTERFACE ${attn_random123_include})
-endif()
-
+attn_require(mpi "MPI (Open MPI 4 or newer)" libopenmpi-dev openmpi-bin)
+attn_require(hdf5 "HDF5 built with MPI (parallel), with its high-level library" libhdf5-openmpi-dev)
+attn_require(openmp "OpenMP for the C compiler (gcc has it; clang needs libomp-dev, on Fedora libomp-devel)" gcc)
+attn_require(hwloc "hwloc 2" libhwloc-dev)
+attn_require(popt "popt" libpopt-dev)
+attn_require(cjson "cJSON" libcjson-dev)
+attn_require(random123 "Random123 (headers)" librandom123-dev)
 if(ATTN_BUILD_TESTS)
-    attn_find_module(cunit cunit CUnit/CUnit.h cunit)
-    attn_require("${attn_cunit_FOUND}" "CUnit (or -DATTN_BUILD_TESTS=OFF)" "libcunit1-dev" "CUnit-devel" "cunit")
+    attn_require(cunit "CUnit (or -DATTN_BUILD_TESTS=OFF)" libcunit1-dev)
 endif()
 
 if(attn_missing)

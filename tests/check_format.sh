@@ -8,4 +8,4 @@ if [ -z "$formatter" ] || [[ $("$formatter" --version) != *'version 14.'* ]]; th
     echo "skipped: needs clang-format 14"
     exit 77
 fi
-find include src bench tests -type f -name '*.[ch]' -print0 | xargs -0 "$formatter" --dry-run -Werror --ferror-limit=3
+find include src bench tests examples -type f -name '*.[ch]' -print0 | xargs -0 "$formatter" --dry-run -Werror --ferror-limit=3

@@ -38,36 +38,46 @@ static bool visible(const attn_problem *p, int64_t b, int64_t i, int64_t j)
            (p->mask.kv_len == NULL || j < p->mask.kv_len[b]);
 }
 
-static double score(const fixture *f, int64_t b, int64_t h, int64_t i, int64_t j)
+/* The inputs in float64, and the scores of one row. */
+typedef struct exact_inputs {
+    double *q, *k, *v, *scores;
+} exact_inputs;
+
+static double *exact(attn_dtype dtype, const void *array, int64_t count)
 {
-    const attn_problem *p = &f->problem;
-    const attn_shape *s = &p->shape;
-    const int64_t q = ((b * s->heads + h) * s->seq + i) * s->head_dim;
-    const int64_t k = ((b * s->kv_heads + h / attn_shape_group(s)) * s->kv_seq + j) * s->head_dim;
+    double *to = malloc((size_t)count * sizeof *to + 1);
+
+    attn_convert(ATTN_FLOAT64, to, dtype, array, (size_t)count);
+    return to;
+}
+
+static double score(const attn_problem *p, const double *q, const double *k, int64_t h, int64_t i, int64_t j)
+{
     double x = 0;
 
-    for (int64_t d = 0; d < s->head_dim; d++)
-        x += attn_load(p->dtype, f->q, (size_t)(q + d)) * attn_load(p->dtype, f->k, (size_t)(k + d));
+    for (int64_t d = 0; d < p->shape.head_dim; d++)
+        x += q[d] * k[d];
     x *= p->score.scale;
     if (p->score.softcap > 0)
         x = p->score.softcap * tanh(x / p->score.softcap);
     if (p->score.alibi_slopes != NULL)
-        x -= p->score.alibi_slopes[h] * fabs((double)(i + s->kv_seq - s->seq - j));
+        x -= p->score.alibi_slopes[h] * fabs((double)(i + p->shape.kv_seq - p->shape.seq - j));
     return x;
 }
 
-static void solve_row(fixture *f, int64_t b, int64_t h, int64_t i)
+static void solve_row(fixture *f, const exact_inputs *in, int64_t b, int64_t h, int64_t i)
 {
     const attn_problem *p = &f->problem;
     const attn_shape *s = &p->shape;
     const int64_t row = (b * s->heads + h) * s->seq + i;
-    const int64_t v = (b * s->kv_heads + h / attn_shape_group(s)) * s->kv_seq;
+    const int64_t keys = (b * s->kv_heads + h / attn_shape_group(s)) * s->kv_seq;
     double max = p->score.sinks != NULL ? p->score.sinks[h] : -INFINITY, sum = 0;
 
     for (int64_t j = 0; j < s->kv_seq; j++)
         if (visible(p, b, i, j)) {
-            const double x = score(f, b, h, i, j);
+            const double x = score(p, in->q + row * s->head_dim, in->k + (keys + j) * s->head_dim, h, i, j);
 
+            in->scores[j] = x;
             max = fmax(max, x);
             f->max_score = fmax(f->max_score, fabs(x));
         }
@@ -76,12 +86,11 @@ static void solve_row(fixture *f, int64_t b, int64_t h, int64_t i)
     memset(f->o + row * s->v_head_dim, 0, (size_t)s->v_head_dim * sizeof *f->o);
     for (int64_t j = 0; j < s->kv_seq; j++)
         if (visible(p, b, i, j)) {
-            const double weight = exp(score(f, b, h, i, j) - max);
+            const double weight = exp(in->scores[j] - max);
 
             sum += weight;
             for (int64_t d = 0; d < s->v_head_dim; d++)
-                f->o[row * s->v_head_dim + d] +=
-                    weight * attn_load(p->dtype, f->v, (size_t)((v + j) * s->v_head_dim + d));
+                f->o[row * s->v_head_dim + d] += weight * in->v[(keys + j) * s->v_head_dim + d];
         }
     for (int64_t d = 0; d < s->v_head_dim && sum > 0; d++)
         f->o[row * s->v_head_dim + d] /= sum;
@@ -91,12 +100,23 @@ static void solve_row(fixture *f, int64_t b, int64_t h, int64_t i)
 void fixture_solve(fixture *f)
 {
     const attn_shape *s = &f->problem.shape;
+    const attn_dtype dtype = f->problem.dtype;
+    const exact_inputs in = {
+        .q = exact(dtype, f->q, fixture_elements(s, s->heads, s->seq, s->head_dim)),
+        .k = exact(dtype, f->k, fixture_elements(s, s->kv_heads, s->kv_seq, s->head_dim)),
+        .v = exact(dtype, f->v, fixture_elements(s, s->kv_heads, s->kv_seq, s->v_head_dim)),
+        .scores = malloc((size_t)s->kv_seq * sizeof(double)),
+    };
 
     f->max_score = 0;
     for (int64_t b = 0; b < s->batch; b++)
         for (int64_t h = 0; h < s->heads; h++)
             for (int64_t i = 0; i < s->seq; i++)
-                solve_row(f, b, h, i);
+                solve_row(f, &in, b, h, i);
+    free(in.q);
+    free(in.k);
+    free(in.v);
+    free(in.scores);
 }
 
 fixture fixture_make(const attn_problem *problem)

@@ -28,7 +28,7 @@ typedef enum attn_phase {
         ATTN_PHASE_COUNT
 } attn_phase;
 
-/* Names a phase as files do, and tells what it measures. 0 <= phase < ATTN_PHASE_COUNT. */
+/* Names a phase as files do, and tells what it measures; both "unknown" for any other number. */
 ATTN_API const char *attn_phase_name(attn_phase phase);
 ATTN_API const char *attn_phase_meaning(attn_phase phase);
 

@@ -1,5 +1,6 @@
 #include "measure.h"
 #include "interrupt.h"
+#include "peak.h"
 #include "tensors.h"
 
 #include <attn/input.h>
@@ -121,10 +122,14 @@ static attn_status run_on_group(const measure_context *context, bench_case *one,
         status = attn_input_open(comm, context->input.path, &input, error);
     if (status == ATTN_OK)
         status = make_inputs(context, each.dist, input, &arrays, &read_seconds, &made->input_bytes, error);
+    if (status == ATTN_OK)
+        status = peak_measure(one, &made->peak_before, error);
     if (status == ATTN_OK) {
         each.buffers = tensors_buffers(&arrays);
         status = attn_comm_agree(comm, attn_sample(&context->sampling, &target, &made->samples, error), error);
     }
+    if (status == ATTN_OK)
+        status = peak_measure(one, &made->peak_after, error);
     if (status == ATTN_OK && made->samples.reps > 0) {
         made->samples.seconds[ATTN_PHASE_INPUT_READ] = read_seconds; /* once a case: in its first repetition alone */
         status = gather_samples(one, each.dist, made, error);

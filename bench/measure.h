@@ -27,8 +27,9 @@ typedef struct measured {
     attn_status status; /* ATTN_OK, ATTN_MEMORY, ATTN_UNSUPPORTED or ATTN_INTERRUPTED, with the reason */
     attn_error reason;
     attn_samples samples;
-    double input_bytes; /* of q, k and v that all ranks together read or made */
-    double *all;        /* on rank 0: samples of all ranks, [reps][ranks][ATTN_PHASE_COUNT] */
+    double peak_before, peak_after; /* FLOP/s, multiply-add peak of all ranks together, beside the samples */
+    double input_bytes;             /* of q, k and v that all ranks together read or made */
+    double *all;                    /* on rank 0: samples of all ranks, [reps][ranks][ATTN_PHASE_COUNT] */
     attn_check check;
 } measured;
 

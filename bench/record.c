@@ -1,6 +1,8 @@
 #include "filling.h"
 #include "measure.h"
+#include "peak.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +41,16 @@ static void put_samples(filling *to, const measured *made)
     put_integer(to, "ranks_checked", made->check.ranks);
     put_integer(to, "nan_rows", made->check.nan_rows);
     put_integer(to, "input_bytes", (int64_t)made->input_bytes);
+}
+
+/* What disturbs the measurement of a peak makes it lower: the larger of the two is the better one. */
+static void put_peak(filling *to, const bench_case *one, const measured *made)
+{
+    const double peak = fmax(made->peak_before, made->peak_after);
+
+    put_real(to, "fma_peak", peak);
+    put_real(to, "fma_peak_spread", 1 - fmin(made->peak_before, made->peak_after) / peak);
+    put_text(to, "fma_level", peak_level(one));
 }
 
 /* What became of the case, and in `reason` why, unless it is valid. */
@@ -86,6 +98,7 @@ attn_status record_case(const measure_context *context, const bench_case *one, m
     put_how(&to, context, one);
     if (made != NULL && made->status == ATTN_OK && made->all != NULL) {
         put_samples(&to, made);
+        put_peak(&to, one, made);
         result->reps = made->samples.reps;
         result->ranks = one->group->ranks;
         result->phases = ATTN_PHASE_COUNT;

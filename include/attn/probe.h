@@ -40,6 +40,8 @@ typedef struct attn_probe_setup {
 
 typedef struct attn_probe_result {
     double best, median; /* over the rounds, of all threads together, in the probe's unit */
+    double mean; /* what was done in all rounds over their time. Where threads or processes take turns on a core,
+                            a short round may have it alone, and sums of `best` tell more than there is */
     int64_t rounds;
     char remark[96]; /* what limits the result, or "" */
 } attn_probe_result;

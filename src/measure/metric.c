@@ -51,7 +51,7 @@ static const attn_metric metrics[] = {
     {"fma-percent", "% peak", "%", "of the multiply-add peak that the same ranks and threads had beside the case",
      ATTN_PHASE_TOTAL, 3, true, fma_percent},
     {"tokens", "tokens/s", "tokens/s", "query rows of all sequences a second", ATTN_PHASE_TOTAL, 4, false, tokens},
-    {"input-bandwidth", "input GB/s", "GB/s", "bytes of the input file, all ranks together, a second of input-read",
+    {"input-bandwidth", "input GB/s", "GB/s", "bytes of q, k and v that all ranks read or made, a second of input-read",
      ATTN_PHASE_INPUT_READ, 3, false, input_bandwidth},
     {"sent-bandwidth", "sent GB/s", "GB/s", "bytes that the rank which sends most hands to others, a second",
      ATTN_PHASE_TOTAL, 3, false, sent_bandwidth},

@@ -35,7 +35,7 @@ attn_status attn_probe_time(const attn_probe_work *work, const attn_probe_setup 
                             attn_error *error)
 {
     const double least = fmin(LONG_ROUND, setup->seconds / 16), begin = attn_clock();
-    double rates[ROUNDS_MAX];
+    double rates[ROUNDS_MAX], time = 0;
     int64_t passes = 1;
     size_t rounds = 0;
 
@@ -48,10 +48,13 @@ attn_status attn_probe_time(const attn_probe_work *work, const attn_probe_setup 
         if (seconds < least) {
             passes *= 2;
             rounds = 0;
+            time = 0;
         } else {
             rates[rounds++] = work->amount * (double)passes * setup->threads / seconds;
+            time += seconds;
         }
     } while (rounds < ROUNDS_MIN || (rounds < ROUNDS_MAX && attn_clock() - begin < setup->seconds));
+    out->mean = work->amount * (double)passes * setup->threads * (double)rounds / time;
     attn_values_sort(rates, rounds);
     out->best = rates[rounds - 1];
     out->median = attn_quantile(rates, rounds, 0.5);

@@ -33,6 +33,7 @@ static void test_every_probe_runs(void)
             TEST_OK(attn_probe_run(probe, &setup, &made, &attn_test_error));
             CU_ASSERT(isfinite(made.best) && made.best > 0);
             CU_ASSERT(made.median > 0 && made.median <= made.best);
+            CU_ASSERT(made.mean > 0 && made.mean <= made.best * (1 + 1e-12));
             CU_ASSERT(made.rounds >= 3);
         }
     }

@@ -1,6 +1,7 @@
 /* attnbench generate: an input file of random q, k and v. Every element depends on (seed, its global index) alone, so
  * the file is the same at any number of ranks. */
 #include "case.h"
+#include "message.h"
 #include "shown.h"
 #include "tensors.h"
 
@@ -11,9 +12,10 @@
 #include <unistd.h>
 
 static const option_key keys[] = {
-    OPTION_BATCH,      OPTION_HEADS, OPTION_KV_HEADS, OPTION_SEQ,         OPTION_KV_SEQ,       OPTION_HEAD_DIM,
-    OPTION_V_HEAD_DIM, OPTION_DTYPE, OPTION_CAUSAL,   OPTION_WINDOW_LEFT, OPTION_WINDOW_RIGHT, OPTION_SOFTCAP,
-    OPTION_SCALE,      OPTION_ALIBI, OPTION_SINKS,    OPTION_DOCUMENTS,   OPTION_SEED,         OPTION_OUTPUT,
+    OPTION_BATCH,        OPTION_HEADS,      OPTION_KV_HEADS, OPTION_SEQ,    OPTION_KV_SEQ,
+    OPTION_HEAD_DIM,     OPTION_V_HEAD_DIM, OPTION_DTYPE,    OPTION_CAUSAL, OPTION_WINDOW_LEFT,
+    OPTION_WINDOW_RIGHT, OPTION_SOFTCAP,    OPTION_SCALE,    OPTION_ALIBI,  OPTION_SINKS,
+    OPTION_DOCUMENTS,    OPTION_SEED,       OPTION_OUTPUT,   OPTION_QUIET,
 };
 
 static const option_set set = {
@@ -138,6 +140,18 @@ static attn_status write_file(const bench *launch, const char *path, const attn_
     return status;
 }
 
+/* Tells how much was written and how fast: all of it, from the first random number to the file that is durable. */
+static void tell(const bench *launch, const char *path, const attn_problem *problem, double seconds)
+{
+    const attn_shape *s = &problem->shape;
+    const double q = (double)s->heads * (double)s->seq * (double)s->head_dim;
+    const double kv = (double)s->kv_heads * (double)s->kv_seq * (double)(s->head_dim + s->v_head_dim);
+    const double bytes = (double)s->batch * (q + kv) * (double)attn_dtype_size(problem->dtype);
+
+    message_note(launch, "%s: %.0f bytes of q, k and v in %.3g s, %.3g GB/s", shown_path(path).text, bytes, seconds,
+                 bytes / 1e9 / seconds);
+}
+
 static attn_status check_output(const bench *launch, const char *path, attn_error *error)
 {
     double exists = 0;
@@ -156,6 +170,7 @@ static attn_status check_output(const bench *launch, const char *path, attn_erro
 static attn_status perform(const bench *launch, const options *given, attn_error *error)
 {
     const char *path = option_text(given, OPTION_OUTPUT);
+    const double begin = attn_clock();
     bench_case one = {.slopes = NULL};
     sweep lists;
     attn_status status = sweep_read(given, launch->ranks, &lists, error);
@@ -171,6 +186,8 @@ static attn_status perform(const bench *launch, const options *given, attn_error
         status = check_output(launch, path, error);
     if (status == ATTN_OK)
         status = write_file(launch, path, &one.problem, lists.seed, error);
+    if (status == ATTN_OK && !option_given(given, OPTION_QUIET))
+        tell(launch, path, &one.problem, attn_clock() - begin);
     bench_case_release(&one);
     sweep_release(&lists);
     return status;

@@ -13,7 +13,9 @@ for dtype in float64 float32 float16 bfloat16; do
     for ranks in 1 3 4; do
         expect $ranks 0 generate "${settings[@]}" --dtype $dtype --output $dtype.$ranks.h5
         check "nothing is printed" is_empty "$out"
-        check "no message" is_empty "$err"
+        check "one line says how much was written" grep -qE \
+            "^attnbench: $dtype.$ranks.h5: [0-9]+ bytes of q, k and v in [0-9.e-]+ s, [0-9.e+-]+ GB/s$" "$err"
+        check "and no more" test "$(lines "$err")" -eq 1
         for array in q k v alibi_slopes sinks cu_seqlens; do
             raw $dtype.$ranks.h5 $array $array.$ranks
             check "$array is there" test -s $array.$ranks
@@ -23,6 +25,9 @@ for dtype in float64 float32 float16 bfloat16; do
     expect 3 0 verify $dtype.4.h5
     check "all rows were checked" holds "$out" 'all rows against float64'
 done
+
+expect 3 0 generate --seq 3 --heads 2 --head-dim 5 --quiet --output quiet.h5
+check "no message with --quiet" is_empty "$err"
 
 # Data beyond one chunk: pieces of a head, heads one by one, and chunks that some ranks no longer have rows for.
 for extents in '--heads 2 --seq 9000' '--heads 3 --seq 5000' '--heads 1 --seq 16385'; do

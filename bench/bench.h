@@ -19,6 +19,17 @@ typedef struct bench {
  *   wrong  out, set to true when a result is wrong; unchanged otherwise */
 typedef attn_status subcommand_run(const bench *launch, int argc, char **argv, bool *wrong, attn_error *error);
 
-subcommand_run cmd_run, cmd_generate, cmd_verify, cmd_report, cmd_list;
+/* X(name, summary): the table of subcommands, in the order of the help. A new one is one line here and one file
+ * cmd_NAME.c, which defines cmd_NAME. */
+#define SUBCOMMAND_LIST(X)                                                                                             \
+    X(run, "time cases over ranks, shapes and algorithms; every result is validated")                                  \
+    X(generate, "write an input file of random q, k and v")                                                            \
+    X(verify, "check input files against what they expect, or a float64 computation")                                  \
+    X(report, "tables, pictures and exports of result files")                                                          \
+    X(list, "what this build and this machine offer")
+
+#define SUBCOMMAND_DECLARE(name, summary) subcommand_run cmd_##name;
+SUBCOMMAND_LIST(SUBCOMMAND_DECLARE)
+#undef SUBCOMMAND_DECLARE
 
 #endif

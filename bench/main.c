@@ -1,5 +1,5 @@
-/* attnbench: the driver. The only file that speaks MPI itself and the only place that ends the program. A subcommand is
- * one file cmd_NAME.c and one row of the table here. */
+/* attnbench: the driver. The only file that speaks MPI itself and the only place that ends the program. The table
+ * of subcommands is in bench.h. */
 #include "bench.h"
 #include "message.h"
 #include "shown.h"
@@ -20,22 +20,33 @@ typedef struct subcommand {
 } subcommand;
 
 static const subcommand subcommands[] = {
-    {"run", "time cases over ranks, shapes and algorithms; every result is validated", cmd_run},
-    {"generate", "write an input file of random q, k and v", cmd_generate},
-    {"verify", "check input files against what they expect, or a float64 computation", cmd_verify},
-    {"report", "tables, pictures and exports of result files", cmd_report},
-    {"list", "what this build and this machine offer", cmd_list},
-};
+#define SUBCOMMAND_ROW(name, summary) {#name, summary, cmd_##name},
+    SUBCOMMAND_LIST(SUBCOMMAND_ROW)};
 
 #define SUBCOMMAND_COUNT (sizeof subcommands / sizeof subcommands[0])
 
 enum { EXIT_GOOD = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 3, EXIT_SYSTEM = 4 };
 
-static const int exit_codes[ATTN_STATUS_COUNT] = {
-    [ATTN_OK] = EXIT_GOOD,           [ATTN_ARGUMENT] = EXIT_USAGE,          [ATTN_INPUT] = EXIT_USAGE,
-    [ATTN_UNSUPPORTED] = EXIT_USAGE, [ATTN_MEMORY] = EXIT_SYSTEM,           [ATTN_FILE] = EXIT_SYSTEM,
-    [ATTN_MPI] = EXIT_SYSTEM,        [ATTN_INTERRUPTED] = EXIT_INTERRUPTED,
-};
+/* Without a default, so that the compiler names a status that has no exit code. */
+static int exit_code(attn_status status)
+{
+    switch (status) {
+    case ATTN_OK:
+        return EXIT_GOOD;
+    case ATTN_ARGUMENT:
+    case ATTN_INPUT:
+    case ATTN_UNSUPPORTED:
+        return EXIT_USAGE;
+    case ATTN_INTERRUPTED:
+        return EXIT_INTERRUPTED;
+    case ATTN_MEMORY:
+    case ATTN_FILE:
+    case ATTN_MPI:
+    case ATTN_STATUS_COUNT:
+        break;
+    }
+    return EXIT_SYSTEM;
+}
 
 static void print_help(void)
 {
@@ -161,5 +172,5 @@ int main(int argc, char **argv)
     if (status == ATTN_MPI)
         MPI_Abort(launch.comm, EXIT_SYSTEM); /* other ranks may wait for this one */
     MPI_Finalize();
-    return status == ATTN_OK && wrong ? EXIT_WRONG : exit_codes[status];
+    return status == ATTN_OK && wrong ? EXIT_WRONG : exit_code(status);
 }

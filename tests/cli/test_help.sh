@@ -3,6 +3,11 @@
 # shellcheck source=tests/cli/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+# The rows of the table of subcommands: a new one is tested as the others are.
+bench 1 --help
+subcommands=$(awk '/^Subcommands/ {inside = 1; next} /^ *$/ {inside = 0} inside {print $1}' "$out")
+check "there are subcommands" test "$(wc -w <<<"$subcommands")" -ge 5
+
 for ranks in 1 3; do
     expect $ranks 0 --help
     check "nothing on stderr" is_empty "$err"
@@ -15,12 +20,14 @@ expect 3 0 --version
 check "one line" test "$(lines "$out")" -eq 1
 check "name and version" grep -qE '^attnbench [0-9]+\.[0-9]+\.[0-9]+$' "$out"
 
-for name in run generate verify report list; do
-    expect 2 0 $name --help
+for name in $subcommands; do
+    expect 2 0 "$name" --help
     check "$name: nothing on stderr" is_empty "$err"
     check "$name: one rank prints" test "$(grep -c "^usage: attnbench $name" "$out")" -eq 1
     check "$name: examples" holds "$out" 'Examples'
     check "$name: at most 100 columns" narrow "$out"
+    expect 2 2 "$name" --no-such-option
+    check "$name: an unknown option is named, once" test "$(grep -c '^attnbench: .*--no-such-option' "$err")" -eq 1
 done
 # A help that is asked for among other options is given all the same.
 expect 1 0 run --seq 12 --help

@@ -11,7 +11,12 @@
 bool attn_file_reserve(int descriptor, int64_t length)
 {
 #ifdef __linux__
-    if (fallocate(descriptor, 0, 0, (off_t)length) == 0)
+    int code;
+
+    do {
+        code = fallocate(descriptor, 0, 0, (off_t)length);
+    } while (code != 0 && errno == EINTR);
+    if (code == 0)
         return true;
     if (errno != EOPNOTSUPP && errno != ENOSYS)
         return false;

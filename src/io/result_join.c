@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define SLACK_BYTES ((int64_t)1 << 20) /* for what HDF5 makes anew, and for the provenance of the launch that joins */
+
 typedef struct part {
     char *path; /* borrowed from the list of names */
     struct timespec published;
@@ -121,12 +123,39 @@ static attn_status copy_file(const char *path, const attn_names *replaced_by, hi
     return status;
 }
 
-/* Fills the new file under its temporary name. */
+static int64_t bytes_of(const char *path)
+{
+    struct stat info;
+
+    return stat(path, &info) == 0 ? (int64_t)info.st_size : 0;
+}
+
+/* At least the length of the joined file: each file holds, beside its cases, groups and provenance that are joined. */
+static int64_t joined_bytes(const char *path, const attn_names *parts)
+{
+    int64_t bytes = SLACK_BYTES + bytes_of(path);
+
+    for (size_t i = 0; i < parts->count; i++)
+        bytes += bytes_of(parts->list[i]);
+    return bytes;
+}
+
+/* Makes the new file under its temporary name, with nothing in it yet. */
+static attn_status begin(const char *temporary, int64_t bytes, hid_t *to, attn_error *error)
+{
+    attn_status status = attn_result_file_create(temporary, to, error);
+
+    if (status == ATTN_OK)
+        status = attn_h5_save(*to, temporary, error);
+    return status == ATTN_OK ? attn_result_file_extend(temporary, bytes, to, error) : status;
+}
+
+/* Fills the new file, one case after the other: the memory is that of one case, whatever the file has. */
 static attn_status fill(const char *path, const attn_names *parts, const char *temporary, const char *launch_id,
                         const attn_attributes *environment, attn_error *error)
 {
     hid_t to;
-    attn_status status = attn_result_file_create(temporary, &to, error);
+    attn_status status = begin(temporary, joined_bytes(path, parts), &to, error);
 
     if (status != ATTN_OK)
         return status;
@@ -137,7 +166,7 @@ static attn_status fill(const char *path, const attn_names *parts, const char *t
     if (status == ATTN_OK)
         status = attn_result_file_put_environment(to, temporary, launch_id, environment, error);
     if (status == ATTN_OK)
-        return attn_h5_save(to, temporary, error);
+        return attn_h5_flush_close(to, temporary, error);
     attn_h5_close(to);
     return status;
 }

@@ -17,18 +17,24 @@ extern "C" {
 /* A row of the table of probes; constant, static storage. */
 typedef struct attn_probe attn_probe;
 
+/* Reads the table: its length, the row at 0 <= index < count, and the row of a name (NULL when there is none). */
 ATTN_API size_t attn_probe_count(void);
-ATTN_API const attn_probe *attn_probe_at(size_t index);        /* 0 <= index < count */
-ATTN_API const attn_probe *attn_probe_find(const char *name);  /* NULL when there is none of that name */
-ATTN_API const char *attn_probe_name(const attn_probe *probe); /* as given to --probe */
-ATTN_API const char *attn_probe_summary(const attn_probe *probe);
-ATTN_API const char *attn_probe_unit(const attn_probe *probe);  /* of its results: "FLOP/s", "B/s" */
-ATTN_API const char *attn_probe_needs(const attn_probe *probe); /* instruction sets in words */
+ATTN_API const attn_probe *attn_probe_at(size_t index);
+ATTN_API const attn_probe *attn_probe_find(const char *name);
 
-/* Whether this CPU can run the probe. When not and reason is not NULL, reason[size] says why. */
+/* Reads a row: its name as given to --probe, one line of what it is, the unit of its results ("FLOP/s", "B/s"), and the
+ * instruction sets that it needs in words. */
+ATTN_API const char *attn_probe_name(const attn_probe *probe);
+ATTN_API const char *attn_probe_summary(const attn_probe *probe);
+ATTN_API const char *attn_probe_unit(const attn_probe *probe);
+ATTN_API const char *attn_probe_needs(const attn_probe *probe);
+
+/* Tells whether this CPU can run the probe.
+ *   reason  out, [size] bytes, why not; unchanged when it can; may be NULL */
 ATTN_API bool attn_probe_available(const attn_probe *probe, char *reason, size_t size);
 
-/* The multiply-add peak in the accumulator type of a dtype, of the widest level that this CPU has; never NULL. */
+/* Chooses the probe of the multiply-add peak in the accumulator type of a dtype, of the widest level that this CPU has;
+ * never NULL. */
 ATTN_API const attn_probe *attn_probe_peak(attn_dtype dtype);
 
 typedef struct attn_probe_setup {

@@ -95,16 +95,19 @@ static attn_status add_phase(const phase_sheet *sheet, const attn_result *result
                              attn_phase phase, attn_error *error)
 {
     const double total = summary->phases[ATTN_PHASE_TOTAL], seconds = summary->phases[phase];
-    char number[ATTN_NUMBER_MAX];
     const attn_status status = add_name(sheet, result, summary, phase == ATTN_PHASE_TOTAL, error);
 
     if (status != ATTN_OK)
         return status;
     attn_table_cell(sheet->table, "%s", attn_phase_name(phase));
-    attn_format_significant(1e3 * seconds, 4, number);
-    attn_table_cell(sheet->table, "%s", number);
-    attn_format_significant(within_total(phase) && total > 0 ? 100 * seconds / total : NAN, 3, number);
-    attn_table_cell(sheet->table, "%s", number);
+    if (isfinite(seconds))
+        attn_table_cell(sheet->table, "%.3f", 1e3 * seconds);
+    else
+        attn_table_cell(sheet->table, "-");
+    if (within_total(phase) && total > 0)
+        attn_table_cell(sheet->table, "%.1f", 100 * seconds / total);
+    else
+        attn_table_cell(sheet->table, "-");
     add_remark(sheet, result, summary, phase);
     return attn_table_end_row(sheet->table);
 }

@@ -27,11 +27,11 @@ static void test_text(void)
     attn_results *results = make();
     char *text = synthetic_print(attn_study_print_phases, results, ATTN_TABLE_TEXT);
 
-    TEST_HAS(text, "total           500.0         100  VALID\n");
-    TEST_HAS(text, "compute         300.0        60.0\n");
-    TEST_HAS(text, "exchange        150.0        30.0\n");
-    TEST_HAS(text, "input-read      250.0           -  once, 4.00 GB/s\n");
-    TEST_HAS(text, "imbalance-wait  1.000           -  outside total\n");
+    TEST_HAS(text, "total           500.000       100.0  VALID\n");
+    TEST_HAS(text, "compute         300.000        60.0\n");
+    TEST_HAS(text, "exchange        150.000        30.0\n");
+    TEST_HAS(text, "input-read      250.000           -  once, 4.00 GB/s\n");
+    TEST_HAS(text, "imbalance-wait    1.000           -  outside total\n");
     TEST_HAS_NOT(text, "merge");
     TEST_HAS(text, "skipped: does not fit\n");
     free(text);
@@ -45,7 +45,7 @@ static void test_csv_repeats_the_case(void)
     size_t named = 0;
 
     TEST_HAS(text, "case,ranks,grid,threads,phase,ms,% of total,remark\n");
-    TEST_HAS(text, ",2,2x1,1,compute,300.0,60.0,\n");
+    TEST_HAS(text, ",2,2x1,1,compute,300.000,60.0,\n");
     for (const char *at = text; (at = strstr(at, ",2,2x1,1,")) != NULL; at++)
         named++;
     CU_ASSERT_EQUAL(named, 5);

@@ -25,6 +25,7 @@ typedef attn_status subcommand_run(const bench *launch, int argc, char **argv, b
     X(run, "time cases over ranks, shapes and algorithms; every result is validated")                                  \
     X(generate, "write an input file of random q, k and v")                                                            \
     X(verify, "check input files against what they expect, or a float64 computation")                                  \
+    X(probe, "measure what the machine can do at best: arithmetic and memory")                                         \
     X(report, "tables, pictures and exports of result files")                                                          \
     X(list, "what this build and this machine offer")
 

@@ -2,8 +2,10 @@
 #include "names.h"
 #include "options.h"
 
+#include <attn/metric.h>
 #include <attn/phase.h>
 #include <attn/plan.h>
+#include <attn/probe.h>
 #include <attn/study.h>
 
 #include <stdio.h>
@@ -12,7 +14,8 @@ static const option_set set = {
     .usage = "attnbench list [OPTION...]",
     .about =
         "Lists what this build offers: kernels and whether this CPU can run them, exchanges, layouts, combines,\n"
-        "types, and the phases into which the time of a case is split. All names are accepted by run and verify.\n",
+        "types, the phases into which the time of a case is split, the metrics that are derived from it, and probes of "
+        "the machine.\n",
     .examples = "  attnbench list\n",
 };
 
@@ -125,6 +128,26 @@ static const char *phase_meaning(size_t index)
     return attn_phase_meaning((attn_phase)index);
 }
 
+static const char *metric_name(size_t index)
+{
+    return attn_metric_name(attn_metric_at(index));
+}
+
+static const char *metric_meaning(size_t index)
+{
+    return attn_metric_summary(attn_metric_at(index));
+}
+
+static const char *probe_name(size_t index)
+{
+    return attn_probe_name(attn_probe_at(index));
+}
+
+static const char *probe_meaning(size_t index)
+{
+    return attn_probe_summary(attn_probe_at(index));
+}
+
 static attn_status print_lists(attn_error *error)
 {
     attn_status status = list_kernels(error);
@@ -140,6 +163,10 @@ static attn_status print_lists(attn_error *error)
         status = list_names("Types (--dtype)", ATTN_DTYPE_COUNT, names_dtype.name, dtype_meaning, error);
     if (status == ATTN_OK)
         status = list_names("Phases of a case's time", ATTN_PHASE_COUNT, phase_name, phase_meaning, error);
+    if (status == ATTN_OK)
+        status = list_names("Metrics (--metric)", attn_metric_count(), metric_name, metric_meaning, error);
+    if (status == ATTN_OK)
+        status = list_names("Probes (attnbench probe)", attn_probe_count(), probe_name, probe_meaning, error);
     return status;
 }
 

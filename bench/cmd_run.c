@@ -6,6 +6,7 @@
 #include "measure.h"
 #include "message.h"
 #include "shown.h"
+#include "tables.h"
 
 #include <attn/input.h>
 #include <attn/random.h>
@@ -22,7 +23,7 @@ static const option_key keys[] = {
     OPTION_PASS,         OPTION_KERNEL,     OPTION_THREADS,  OPTION_RANKS,       OPTION_GRID,     OPTION_EXCHANGE,
     OPTION_LAYOUT,       OPTION_COMBINE,    OPTION_SCALING,  OPTION_MIN_REPS,    OPTION_MAX_REPS, OPTION_MAX_TIME,
     OPTION_CI,           OPTION_REL_ERR,    OPTION_WARMUP,   OPTION_OUTPUT,      OPTION_JSON,     OPTION_CSV,
-    OPTION_RESUME,       OPTION_QUIET,
+    OPTION_METRIC,       OPTION_RESUME,     OPTION_QUIET,
 };
 
 static const option_set set = {
@@ -44,6 +45,7 @@ typedef struct run {
     const options *given;
     sweep lists;
     exports wanted;
+    metric_columns metrics;
     measure_context context;
     rank_groups groups;
     attn_input *input;
@@ -113,6 +115,8 @@ static attn_status read_settings(run *all, attn_error *error)
         status = check_input_options(all, error);
     if (status == ATTN_OK)
         status = exports_read(all->given, &all->wanted, error);
+    if (status == ATTN_OK)
+        status = metric_columns_read(all->given, &all->metrics, error);
     if (status != ATTN_OK)
         return status;
     if (option_given(all->given, OPTION_RESUME) && !option_given(all->given, OPTION_OUTPUT))
@@ -320,7 +324,8 @@ static attn_status show(const run *all, const char *const *paths, size_t count, 
     if (status != ATTN_OK)
         return status;
     results_order(results);
-    status = attn_study_print_cases(results, NULL, 0, ATTN_TABLE_TEXT, exports_table_stream(&all->wanted), error);
+    status = attn_study_print_cases(results, all->metrics.list, all->metrics.count, ATTN_TABLE_TEXT,
+                                    exports_table_stream(&all->wanted), error);
     if (status == ATTN_OK)
         status = exports_write(&all->wanted, results, error);
     attn_results_destroy(results);
@@ -413,6 +418,7 @@ attn_status cmd_run(const bench *launch, int argc, char **argv, bool *wrong, att
         rank_groups_release(&all.groups);
     }
     sweep_release(&all.lists);
+    metric_columns_release(&all.metrics);
     options_destroy(given);
     return status;
 }

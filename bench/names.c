@@ -1,6 +1,8 @@
 #include "names.h"
 
+#include <attn/metric.h>
 #include <attn/plan.h>
+#include <attn/probe.h>
 
 static size_t dtype_count(void)
 {
@@ -32,8 +34,20 @@ static const char *combine_name(size_t index)
     return attn_combine_name(attn_combine_at(index));
 }
 
+static const char *probe_name(size_t index)
+{
+    return attn_probe_name(attn_probe_at(index));
+}
+
+static const char *metric_name(size_t index)
+{
+    return attn_metric_name(attn_metric_at(index));
+}
+
 const name_table names_dtype = {"dtype", dtype_count, dtype_name, false, true};
 const name_table names_kernel = {"kernel", attn_kernel_count, kernel_name, true, true};
 const name_table names_exchange = {"exchange", attn_exchange_count, exchange_name, true, true};
 const name_table names_layout = {"layout", attn_layout_count, layout_name, true, true};
 const name_table names_combine = {"combine", attn_combine_count, combine_name, false, true};
+const name_table names_probe = {"probe", attn_probe_count, probe_name, false, true};
+const name_table names_metric = {"metric", attn_metric_count, metric_name, false, true};

@@ -5,5 +5,6 @@
 #include "parse.h"
 
 extern const name_table names_dtype, names_kernel, names_exchange, names_layout, names_combine;
+extern const name_table names_probe, names_metric;
 
 #endif

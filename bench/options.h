@@ -35,6 +35,7 @@
     X(SEED, PROBLEM, "seed", "N", "0", "seed of data, sinks, lengths, order of cases and checked rows")                \
     X(PASS, WHAT, "pass", "NAME", "[forward]", "what to compute; this version has forward only")                       \
     X(KERNEL, WHAT, "kernel", "NAMES", "auto", "one rank's computation; see attnbench list")                           \
+    X(PROBE, WHAT, "probe", "NAMES", "all", "what to measure")                                                         \
     X(THREADS, WHAT, "threads", "LIST", "[allowed cores / ranks of the launch on them]", "OpenMP threads of a rank")   \
     X(RANKS, DISTRIBUTE, "ranks", "LIST", "[all of the launch]", "numbers of ranks; the others sleep meanwhile")       \
     X(GRID, DISTRIBUTE, "grid", "LIST", "auto", "PSxPH: parts of the sequence x parts of the heads")                   \
@@ -50,9 +51,12 @@
     X(CI, TIME, "ci", "X", "0.95", "coverage of the confidence interval of the median")                                \
     X(REL_ERR, TIME, "rel-err", "X", "0.02", "stop when half that interval is below X times the median")               \
     X(WARMUP, TIME, "warmup", "N", "1", "repetitions before the first that counts")                                    \
+    X(PROBE_TIME, TIME, "max-time", "S", "0.5", "seconds for each probe")                                              \
     X(OUTPUT, OUT, "output", "FILE", NULL, "file to write")                                                            \
     X(WRITE, OUT, "write", "DIR", NULL, "write each file's inputs and what was computed to DIR, same name")            \
     X(CASES, OUT, "cases", NULL, NULL, "print a row a case instead of the scaling table")                              \
+    X(PHASES, OUT, "phases", NULL, NULL, "print where the time of each case went")                                     \
+    X(METRIC, OUT, "metric", "NAMES", "[the usual ones]", "columns of the table of cases")                             \
     X(FORMAT, OUT, "format", "NAME", "text", "of the table: text, markdown, csv")                                      \
     X(PLOT, OUT, "plot", "FILE", NULL, "draw the scaling: FILE.png, FILE.svg or FILE.pdf (needs gnuplot)")             \
     X(JSON, OUT, "json", "FILE", NULL, "google-benchmark's JSON; with - on stdout, the table on stderr")               \

@@ -12,7 +12,7 @@ for ranks in 1 3; do
     expect $ranks 0 --help
     check "nothing on stderr" is_empty "$err"
     check "one rank prints" test "$(grep -c '^usage: ' "$out")" -eq 1
-    for name in run generate verify report list; do
+    for name in run generate verify probe report list; do
         check "--help names $name" grep -q "^  $name " "$out"
     done
 done
@@ -52,7 +52,7 @@ done
 expect 3 0 list
 check "list: nothing on stderr" is_empty "$err"
 check "one rank prints" test "$(grep -c '^Kernels' "$out")" -eq 1
-for word in Kernels Exchanges Layouts Combines Types Phases; do
+for word in Kernels Exchanges Layouts Combines Types Phases Metrics Probes; do
     check "list has $word" grep -q "^$word" "$out"
 done
 for word in none allgather contiguous zigzag striped float64 bfloat16 exchange-wait; do

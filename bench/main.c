@@ -9,6 +9,7 @@
 
 #include <mpi.h>
 #include <omp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,7 +154,8 @@ int main(int argc, char **argv)
     bench launch = {.command_line = line};
     int provided;
 
-    omp_set_dynamic(0); /* OMP_DYNAMIC would let teams shrink with the load */
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is told by the write, as a full disk is */
+    omp_set_dynamic(0);       /* OMP_DYNAMIC would let teams shrink with the load */
     if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
         fprintf(stderr, "attnbench: MPI cannot be initialised\n");
         free(line);

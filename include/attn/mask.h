@@ -30,6 +30,9 @@ typedef struct attn_mask {
     int64_t documents;         /* number of documents; 0 when cu_seqlens is NULL */
 } attn_mask;
 
+/* Most documents of a problem: 32 MiB of starts on every rank. */
+#define ATTN_DOCUMENTS_MAX (4 * 1024 * 1024)
+
 /* No restriction: every row sees every key. */
 #define ATTN_MASK_FULL                                                                                                 \
     {                                                                                                                  \
@@ -42,14 +45,20 @@ typedef struct attn_interval {
 } attn_interval;
 
 /* Checks the settings against the shape: windows >= -1, 0 <= kv_len[b] <= Skv, cu_seqlens from 0 to S without a
- * decrease, documents only with Sq = Skv. ATTN_ARGUMENT with name, position and value otherwise. */
+ * decrease, 1 to ATTN_DOCUMENTS_MAX documents, and only with Sq = Skv.
+ *   shape  in, itself valid
+ * ATTN_ARGUMENT with name, position and value. */
 ATTN_API attn_status attn_mask_check(const attn_mask *mask, const attn_shape *shape, attn_error *error);
 
-/* The keys visible to query row i of batch b, 0 <= lo <= hi <= Skv. Both ends are non-decreasing in i.
- * O(log documents). Thread safe. */
+/* Tells the keys visible to query row i of batch b, 0 <= lo <= hi <= Skv. Both ends never decrease with i.
+ *   mask  in, valid for the shape
+ *   b, i  in, 0 <= b < B, 0 <= i < Sq, global numbers
+ * O(log documents). */
 ATTN_API attn_interval attn_mask_row(const attn_mask *mask, const attn_shape *shape, int64_t b, int64_t i);
 
-/* Visible (query, key) pairs of one head, summed over the batch. O(B Sq log documents). */
+/* Counts the visible (query, key) pairs of one head, summed over the batch.
+ *   mask  in, valid for the shape
+ * O(B Sq log documents). */
 ATTN_API int64_t attn_mask_pairs(const attn_mask *mask, const attn_shape *shape);
 
 #ifdef __cplusplus

@@ -14,8 +14,8 @@ static attn_status check_documents(const attn_mask *mask, const attn_shape *shap
             return attn_error_set(error, ATTN_ARGUMENT, "documents %" PRId64 ": must be 0 without cu_seqlens", n);
         return ATTN_OK;
     }
-    if (n < 1)
-        return attn_error_set(error, ATTN_ARGUMENT, "documents %" PRId64 ": must be a positive number", n);
+    if (n < 1 || n > ATTN_DOCUMENTS_MAX)
+        return attn_error_set(error, ATTN_ARGUMENT, "documents %" PRId64 ": must be 1 to %d", n, ATTN_DOCUMENTS_MAX);
     if (shape->seq != shape->kv_seq)
         return attn_error_set(error, ATTN_ARGUMENT,
                               "documents need seq = kv-seq, but seq is %" PRId64 " and kv-seq is %" PRId64, shape->seq,

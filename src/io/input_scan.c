@@ -132,6 +132,9 @@ static attn_status scan_setting(scan *s, attn_setting setting, int64_t length, a
         status =
             attn_error_set(error, ATTN_INPUT, "%s: dataset %s has %llu values; %s of one document or more are needed",
                            s->path, name, (unsigned long long)extents[0], attn_setting_extents(setting));
+    else if (length == 0 && extents[0] > ATTN_DOCUMENTS_MAX + 1)
+        status = attn_error_set(error, ATTN_INPUT, "%s: dataset %s has %llu values; at most %d are accepted", s->path,
+                                name, (unsigned long long)extents[0], ATTN_DOCUMENTS_MAX + 1);
     else if (H5Tget_class(type) != (real ? H5T_FLOAT : H5T_INTEGER))
         status = attn_error_set(error, ATTN_INPUT, "%s: dataset %s has elements of type %s; %s are needed", s->path,
                                 name, type_name, real ? "reals" : "integers");

@@ -187,7 +187,7 @@ static void test_check(void)
     mask.documents = 2;
     expect(&mask, &shape, "cu_seqlens[2] = 7: must be 8 (seq)");
     mask.documents = 0;
-    expect(&mask, &shape, "documents 0: must be a positive number");
+    expect(&mask, &shape, "documents 0: must be 1 to 4194304");
     mask.cu_seqlens = good;
     mask.documents = 4;
     TEST_OK(attn_mask_check(&mask, &shape, &attn_test_error));

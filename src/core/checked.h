@@ -28,14 +28,6 @@ static inline bool attn_int64_multiply(int64_t a, int64_t b, int64_t *out)
     return true;
 }
 
-static inline bool attn_size_add(size_t a, size_t b, size_t *out)
-{
-    if (a > SIZE_MAX - b)
-        return false;
-    *out = a + b;
-    return true;
-}
-
 static inline bool attn_size_multiply(size_t a, size_t b, size_t *out)
 {
     if (b > 0 && a > SIZE_MAX / b)

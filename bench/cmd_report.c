@@ -78,7 +78,7 @@ static attn_status print_table(const report *wanted, const attn_results *results
 }
 
 /* Rank 0. */
-static attn_status print_report(const options *given, const report *wanted, attn_error *error)
+static attn_status print_report(const bench *launch, const options *given, const report *wanted, attn_error *error)
 {
     FILE *stream = exports_table_stream(&wanted->wanted);
     const char *const *files;
@@ -90,8 +90,10 @@ static attn_status print_report(const options *given, const report *wanted, attn
         status = exports_check_path(OPTION_PLOT, wanted->plot, error);
     if (status == ATTN_OK)
         status = attn_results_read(files, count, &results, error);
-    if (status == ATTN_OK)
+    if (status == ATTN_OK) {
         results_order(results);
+        exports_warn(launch, results);
+    }
     if (status == ATTN_OK && wanted->plot != NULL)
         status = attn_study_plot_scaling(results, wanted->plot, error);
     if (status == ATTN_OK)
@@ -117,7 +119,7 @@ attn_status cmd_report(const bench *launch, int argc, char **argv, bool *wrong, 
     } else {
         status = read_settings(given, &wanted, error);
         if (status == ATTN_OK && launch->rank == 0)
-            status = print_report(given, &wanted, error);
+            status = print_report(launch, given, &wanted, error);
     }
     metric_columns_release(&wanted.metrics);
     options_destroy(given);

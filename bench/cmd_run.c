@@ -57,6 +57,8 @@ typedef struct run {
     attn_result_writer *writer; /* on rank 0, with the counts below */
     int64_t finished;           /* cases of this launch that are recorded for good */
     int64_t measured;           /* cases with a result, of this launch or an earlier one */
+    int64_t found;              /* cases that an earlier launch has measured, and those that are left to run */
+    int64_t left;
     int64_t rows_checked, nan_rows;
     char first_reason[ATTN_MESSAGE_MAX]; /* why a case did not run */
     bool invalid, interrupted;
@@ -177,10 +179,12 @@ static attn_status mark_skipped(run *all, attn_error *error)
         attn_attributes_id(factors, ids[i]);
         attn_attributes_destroy(factors);
         all->skip[i] = attn_result_writer_has(all->writer, ids[i]);
-        all->measured += all->skip[i];
+        all->found += all->skip[i];
         for (int64_t j = 0; !all->skip[i] && j < i; j++)
             all->skip[i] = strcmp(ids[i], ids[j]) == 0;
+        all->left += !all->skip[i];
     }
+    all->measured = all->found;
     free(ids);
     return status;
 }
@@ -226,6 +230,9 @@ static void warn(const run *all)
 {
     if (option_given(all->given, OPTION_QUIET))
         return;
+    if (option_given(all->given, OPTION_RESUME))
+        message_note(all->launch, "%lld of %lld case%s found, %lld to run", (long long)all->found,
+                     (long long)(all->found + all->left), all->found + all->left > 1 ? "s" : "", (long long)all->left);
     if (getenv("OMP_NUM_THREADS") != NULL && !option_given(all->given, OPTION_THREADS))
         message_warning(all->launch, "OMP_NUM_THREADS is not read; --threads sets the threads of a rank");
     for (int64_t i = 0; i < all->lists.count; i++) {
@@ -324,6 +331,7 @@ static attn_status show(const run *all, const char *const *paths, size_t count, 
     if (status != ATTN_OK)
         return status;
     results_order(results);
+    exports_warn(all->launch, results);
     status = attn_study_print_cases(results, all->metrics.list, all->metrics.count, ATTN_TABLE_TEXT,
                                     exports_table_stream(&all->wanted), error);
     if (status == ATTN_OK)
@@ -372,12 +380,12 @@ static attn_status perform(run *all, bool *wrong, attn_error *error)
     interrupt_watch();
     if (status == ATTN_OK && input->path != NULL)
         status = attn_input_open(launch->comm, input->path, &all->input, error);
-    if (status == ATTN_OK && input->path != NULL)
-        status = input_digest(launch->comm, all->input, input->digest, error);
     if (status == ATTN_OK)
         status = rank_groups_create(launch, &all->lists.axes[AXIS_RANKS], &all->groups, error);
     if (status == ATTN_OK)
         status = prepare_cases(all, error);
+    if (status == ATTN_OK && input->path != NULL) /* a file that fits in memory by now */
+        status = input_digest(launch->comm, all->input, input->digest, error);
     if (status == ATTN_OK)
         status = open_output(all, error);
     if (status == ATTN_OK) {

@@ -1,4 +1,5 @@
 #include "exports.h"
+#include "message.h"
 #include "shown.h"
 
 #include <errno.h>
@@ -109,6 +110,12 @@ void results_order(attn_results *results)
         qsort(results->cases + begin, n - begin, sizeof(results->cases[0]), by_sweep_index);
         begin = n;
     }
+}
+
+void exports_warn(const bench *launch, const attn_results *results)
+{
+    for (size_t i = 0; i < results->passed_over_count; i++)
+        message_warning(launch, "%s; passed over", results->passed_over[i]);
 }
 
 FILE *exports_table_stream(const exports *wanted)

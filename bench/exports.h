@@ -23,6 +23,9 @@ attn_status exports_check_path(option_key key, const char *path, attn_error *err
 /* Puts the cases of each launch, which ran in random order, into the order of their sweep. */
 void results_order(attn_results *results);
 
+/* Warns of the files that were passed over. On rank 0. */
+void exports_warn(const bench *launch, const attn_results *results);
+
 /* Where tables go: stderr when an export has stdout for itself. */
 FILE *exports_table_stream(const exports *wanted);
 

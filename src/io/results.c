@@ -1,16 +1,16 @@
 /* Reading many result files as one. */
 #include "io/h5.h"
 #include "io/result_file.h"
-#include "io/schema.h"
 
 #include "core/checked.h"
 
 #include <attn/result.h>
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The files to read. One that was found in a folder may be of another schema and is passed over then. */
+/* The files to read. One that was found in a folder may be something else and is passed over then. */
 typedef struct sources {
     attn_names named, found;
 } sources;
@@ -63,6 +63,7 @@ static attn_status add_path(sources *s, const char *path, attn_error *error)
 /* Results under construction. */
 typedef struct gathered {
     attn_results *results;
+    attn_names passed_over;
     size_t case_room, environment_room;
 } gathered;
 
@@ -159,33 +160,32 @@ static attn_status read_environments(gathered *g, hid_t file, const char *path, 
     return status;
 }
 
-/* Whether an open file has no schema or another one than ours. */
-static bool is_foreign(hid_t file, const char *path)
+/* Whether a file lies in a folder of parts, where all are ours. */
+static bool is_part(const char *path)
 {
-    char *schema = NULL;
-    const bool foreign =
-        attn_h5_read_text(file, path, "schema", &schema, NULL) != ATTN_OK || strcmp(schema, "attn-results") != 0;
+    static const char ending[] = {'.', 'p', 'a', 'r', 't', 's'};
+    const char *end = attn_path_base(path);
 
-    free(schema);
-    return foreign;
+    while (end > path && end[-1] == '/')
+        end--;
+    return end - path >= (ptrdiff_t)sizeof ending && memcmp(end - sizeof ending, ending, sizeof ending) == 0;
 }
 
-/* Reads a file. One that was not named by the caller is passed over when it is of another schema. */
+/* Reads a file. One that was found in a folder is passed over when it is something else. */
 static attn_status read_file(gathered *g, const char *path, bool named, size_t *read, attn_error *error)
 {
+    attn_error why = ATTN_ERROR_INIT;
     hid_t file;
-    attn_status status = attn_h5_open(path, &file, error);
+    attn_status status = attn_result_file_open(path, &file, &why);
 
+    if (status == ATTN_INPUT && !named && !is_part(path))
+        return attn_names_append(&g->passed_over, why.message, error);
     if (status != ATTN_OK)
-        return status;
-    if (named || !is_foreign(file, path)) {
-        ++*read;
-        status = attn_schema_check(file, path, "attn-results", error);
-        if (status == ATTN_OK)
-            status = read_cases(g, file, path, error);
-        if (status == ATTN_OK)
-            status = read_environments(g, file, path, error);
-    }
+        return attn_error_set(error, status, "%s", why.message);
+    ++*read;
+    status = read_cases(g, file, path, error);
+    if (status == ATTN_OK)
+        status = read_environments(g, file, path, error);
     attn_h5_close(file);
     return status;
 }
@@ -194,6 +194,7 @@ static attn_status read_file(gathered *g, const char *path, bool named, size_t *
 static attn_status read_path(gathered *g, const char *path, attn_error *error)
 {
     sources s = {ATTN_NAMES_EMPTY, ATTN_NAMES_EMPTY};
+    const size_t others = g->passed_over.count;
     size_t read = 0;
     attn_status status = add_path(&s, path, error);
 
@@ -201,7 +202,9 @@ static attn_status read_path(gathered *g, const char *path, attn_error *error)
         status = read_file(g, s.named.list[i], true, &read, error);
     for (size_t i = 0; i < s.found.count && status == ATTN_OK; i++)
         status = read_file(g, s.found.list[i], false, &read, error);
-    if (status == ATTN_OK && read == 0)
+    if (status == ATTN_OK && read == 0 && g->passed_over.count > others)
+        status = attn_error_set(error, ATTN_INPUT, "%s: no result file in it; %s", path, g->passed_over.list[others]);
+    else if (status == ATTN_OK && read == 0)
         status = attn_error_set(error, ATTN_INPUT,
                                 "%s: no result file in it; files *.h5 of schema \"attn-results\" are needed", path);
     attn_names_release(&s.named);
@@ -212,7 +215,7 @@ static attn_status read_path(gathered *g, const char *path, attn_error *error)
 attn_status attn_results_read(const char *const *paths, size_t count, attn_results **out, attn_error *error)
 {
     const attn_h5_quiet saved = attn_h5_quiet_begin();
-    gathered g = {.results = calloc(1, sizeof *g.results)};
+    gathered g = {.results = calloc(1, sizeof *g.results), .passed_over = ATTN_NAMES_EMPTY};
     attn_status status = ATTN_OK;
 
     *out = NULL;
@@ -220,6 +223,10 @@ attn_status attn_results_read(const char *const *paths, size_t count, attn_resul
         status = attn_error_set(error, ATTN_MEMORY, "no memory for results");
     for (size_t i = 0; i < count && status == ATTN_OK; i++)
         status = read_path(&g, paths[i], error);
+    if (g.results != NULL) {
+        g.results->passed_over = g.passed_over.list;
+        g.results->passed_over_count = g.passed_over.count;
+    }
     if (status == ATTN_OK)
         *out = g.results;
     else
@@ -236,6 +243,9 @@ void attn_results_destroy(attn_results *results)
         attn_result_destroy(results->cases[i]);
     for (size_t i = 0; i < results->environment_count; i++)
         attn_attributes_destroy(results->environments[i]);
+    for (size_t i = 0; i < results->passed_over_count; i++)
+        free(results->passed_over[i]);
+    free(results->passed_over);
     free(results->environments);
     free(results->cases);
     free(results);

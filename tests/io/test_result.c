@@ -333,6 +333,18 @@ static void write_input_file(const char *path)
     H5Fclose(file);
 }
 
+/* Reads a folder past the files that are named here, in the order of their names. */
+static void expect_passed_over(const char *path, const char *const *words, size_t count)
+{
+    attn_results *results;
+
+    TEST_OK(attn_results_read(&path, 1, &results, &attn_test_error));
+    CU_ASSERT_EQUAL_FATAL(results->passed_over_count, count);
+    for (size_t i = 0; i < count; i++)
+        CU_ASSERT_PTR_NOT_NULL(strstr(results->passed_over[i], words[i]));
+    attn_results_destroy(results);
+}
+
 static void unreadable(void)
 {
     char path[PATH_SIZE], other[PATH_SIZE];
@@ -345,10 +357,13 @@ static void unreadable(void)
     expect_unreadable(test_folder, "no result file in it");
     expect_refusal(other, true, "two", ATTN_INPUT, "\"attn-results\" is needed");
 
-    /* A folder is read past files of other schemas, but not past a damaged one. */
+    /* A folder is read past files that are something else, which are named, but not past a damaged part. */
     writer = open_writer(folder_path("r.h5", path), false, "one");
     put(writer, 1, "one", ATTN_CASE_VALID, 2);
     TEST_OK(attn_result_writer_close(writer, false, &attn_test_error));
+    folder_write("note.h5", "not HDF5", 8);
+    expect_passed_over(test_folder, (const char *const[]){"input.h5: attribute schema is", "note.h5: not an HDF5 file"},
+                       2);
     expect_cases(test_folder, 1, 1);
     folder_write("r.h5.parts/feed.h5", "\x89HDF\r\n\x1a\n and then nothing", 24);
     expect_unreadable(test_folder, "feed.h5: a damaged HDF5 file");

@@ -56,9 +56,14 @@ static attn_problem point_problem(const sweep *lists, const int64_t *at, int ran
     problem.mask.window_left = at[AXIS_WINDOW_LEFT];
     problem.mask.window_right = at[AXIS_WINDOW_RIGHT];
     problem.score.softcap = lists->softcaps.values[at[AXIS_SOFTCAP]];
-    if (lists->scale != 0)
+    if (lists->scale_given)
         problem.score.scale = lists->scale;
     return problem;
+}
+
+static int64_t point_documents(const sweep *lists, const int64_t *at, const attn_problem *problem)
+{
+    return documents_count(&lists->documents.laws[at[AXIS_DOCUMENTS]], problem->shape.seq, lists->seed);
 }
 
 /* Adds the arrays to a problem whose extents were checked. */
@@ -66,7 +71,6 @@ static attn_status make_arrays(const sweep *lists, const int64_t *at, bench_case
 {
     attn_problem *problem = &out->problem;
     const size_t heads = (size_t)problem->shape.heads;
-    int64_t documents;
     attn_status status;
 
     if (lists->alibi) {
@@ -83,12 +87,11 @@ static attn_status make_arrays(const sweep *lists, const int64_t *at, bench_case
             out->sinks[h] = attn_random_normal(lists->seed, ATTN_STREAM_SINKS, h);
     }
     status = documents_starts(&lists->documents.laws[at[AXIS_DOCUMENTS]], problem->shape.seq, lists->seed,
-                              &out->cu_seqlens, &documents, error);
+                              out->documents, &out->cu_seqlens, error);
     if (status != ATTN_OK)
         return status;
-    out->documents = documents;
     problem->mask.cu_seqlens = out->cu_seqlens;
-    problem->mask.documents = documents;
+    problem->mask.documents = out->documents;
     problem->score.alibi_slopes = out->slopes;
     problem->score.sinks = out->sinks;
     return attn_problem_check(problem, error);
@@ -100,7 +103,10 @@ attn_status bench_case_problem(const sweep *lists, const sweep_point *point, int
     attn_status status;
 
     out->problem = point_problem(lists, point->at, ranks);
+    out->documents = point_documents(lists, point->at, &out->problem);
     status = attn_problem_check(&out->problem, error);
+    if (status == ATTN_OK)
+        status = documents_check(out->documents, out->problem.shape.seq, error);
     return status == ATTN_OK ? make_arrays(lists, point->at, out, error) : status;
 }
 
@@ -141,8 +147,9 @@ static attn_status compare_memory(const bench_case *one, double needed, const ch
 }
 
 /* From the extents alone: the nodes hold q, k, v and o once at least, and each rank the starts of all documents. */
-static attn_status check_least_memory(const bench_case *one, double starts, attn_error *error)
+static attn_status check_least_memory(const bench_case *one, attn_error *error)
 {
+    const double starts = one->generated && one->documents > 0 ? (double)one->documents + 1 : 0;
     const attn_shape *shape = &one->problem.shape;
     const double element = (double)attn_dtype_size(one->problem.dtype), batch = (double)shape->batch;
     const double query_rows = batch * (double)shape->heads * (double)shape->seq;
@@ -182,12 +189,12 @@ void bench_case_unload(bench_case *one)
  * the name that it has where it fits. */
 static attn_status prepare(const sweep *lists, bench_case *out, attn_error *error)
 {
-    const document_law *law = &lists->documents.laws[out->point.at[AXIS_DOCUMENTS]];
-    const double starts = out->generated ? documents_least(law, out->problem.shape.seq) : 0;
     attn_status status = plan_case(lists, out, error);
 
+    if (status == ATTN_OK && out->generated)
+        status = documents_check(out->documents, out->problem.shape.seq, error);
     if (status == ATTN_OK)
-        status = check_least_memory(out, starts, error);
+        status = check_least_memory(out, error);
     if (status == ATTN_OK)
         status = bench_case_load(lists, out, error);
     if (status != ATTN_OK)
@@ -210,7 +217,7 @@ attn_status bench_case_create(const bench *launch, const sweep *lists, const swe
     out->threads = point->at[AXIS_THREADS] > 0 ? (int)point->at[AXIS_THREADS] : group->threads;
     if (file == NULL) {
         out->problem = point_problem(lists, point->at, group->ranks);
-        out->documents = documents_known(&lists->documents.laws[point->at[AXIS_DOCUMENTS]], out->problem.shape.seq);
+        out->documents = point_documents(lists, point->at, &out->problem);
     } else {
         out->problem = *file;
         out->documents = file->mask.documents;

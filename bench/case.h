@@ -15,7 +15,7 @@ typedef struct bench_case {
     bool generated;         /* the problem is the point's, not a file's */
     double *slopes, *sinks; /* owned; NULL when off, when the problem is a file's, and while the case is not loaded */
     int64_t *cu_seqlens;    /* owned, likewise */
-    int64_t documents;      /* how many; where no memory was found to make them, as far as their law tells it */
+    int64_t documents;      /* how many, made or not */
     int threads;
     attn_status runnable; /* ATTN_OK, or why not, with the reason in `reason` */
     attn_error reason;

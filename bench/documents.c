@@ -102,86 +102,46 @@ static int64_t drawn_length(const document_law *law, int64_t seq, uint64_t seed,
     return length < (double)seq ? (int64_t)length : seq;
 }
 
-double documents_least(const document_law *law, int64_t seq)
+int64_t documents_count(const document_law *law, int64_t seq, uint64_t seed)
 {
-    switch (law->kind) {
-    case DOCUMENTS_COUNT:
-        return (double)law->count + 1;
-    case DOCUMENTS_UNIFORM:
-        return floor((double)seq / (double)law->hi) + 1;
-    case DOCUMENTS_LOGNORMAL:
-    case DOCUMENTS_OFF:
-        break;
-    }
-    return 0;
-}
+    int64_t count = 0;
 
-int64_t documents_known(const document_law *law, int64_t seq)
-{
-    if (law->kind == DOCUMENTS_COUNT)
+    if (law->kind == DOCUMENTS_OFF || law->kind == DOCUMENTS_COUNT)
         return law->count;
     if (law->kind == DOCUMENTS_UNIFORM && law->lo == law->hi)
         return (seq - 1) / law->hi + 1;
-    return 0;
+    for (int64_t begin = 0; begin < seq && count <= ATTN_DOCUMENTS_MAX; count++)
+        begin += drawn_length(law, seq - begin, seed, (uint64_t)count);
+    return count;
 }
 
-/* Documents of even lengths. */
-static attn_status share_rows(const document_law *law, int64_t seq, int_list *list, attn_error *error)
+attn_status documents_check(int64_t documents, int64_t seq, attn_error *error)
 {
-    if (law->count > INT32_MAX)
-        return attn_error_set(error, ATTN_ARGUMENT, "--documents %lld: at most %d documents are accepted",
-                              (long long)law->count, INT32_MAX);
-    list->count = law->count + 1;
-    list->values = malloc((size_t)list->count * sizeof *list->values);
-    for (int64_t i = 0; list->values != NULL && i < list->count; i++)
-        list->values[i] = attn_share_begin(seq, (int)law->count, (int)i);
+    if (documents > seq)
+        return attn_error_set(error, ATTN_ARGUMENT, "documents %lld: at most %lld, one a row, are accepted",
+                              (long long)documents, (long long)seq);
+    if (documents > ATTN_DOCUMENTS_MAX)
+        return attn_error_set(error, ATTN_ARGUMENT, "documents %lld: at most %d are accepted", (long long)documents,
+                              ATTN_DOCUMENTS_MAX);
     return ATTN_OK;
 }
 
-/* Documents of drawn lengths, in room that grows as they come. */
-static void draw_rows(const document_law *law, int64_t seq, uint64_t seed, int_list *list)
-{
-    int64_t begin = 0, room = 0;
-
-    for (;;) {
-        if (list->count == room) {
-            int64_t *values;
-
-            room = 2 * room + 64;
-            values = realloc(list->values, (size_t)room * sizeof *values);
-            if (values == NULL) {
-                free(list->values);
-                list->values = NULL;
-                return;
-            }
-            list->values = values;
-        }
-        list->values[list->count++] = begin;
-        if (begin == seq)
-            return;
-        begin += drawn_length(law, seq - begin, seed, (uint64_t)list->count - 1);
-    }
-}
-
-attn_status documents_starts(const document_law *law, int64_t seq, uint64_t seed, int64_t **starts, int64_t *documents,
+attn_status documents_starts(const document_law *law, int64_t seq, uint64_t seed, int64_t documents, int64_t **starts,
                              attn_error *error)
 {
-    int_list list = {NULL, 0};
-    attn_status status = ATTN_OK;
+    int64_t *values;
 
     *starts = NULL;
-    *documents = 0;
-    if (law->kind == DOCUMENTS_OFF)
+    if (documents == 0)
         return ATTN_OK;
-    if (law->kind == DOCUMENTS_COUNT)
-        status = share_rows(law, seq, &list, error);
-    else
-        draw_rows(law, seq, seed, &list);
-    if (status == ATTN_OK && list.values == NULL)
-        status = attn_error_set(error, ATTN_MEMORY, "no memory for the documents of %lld rows", (long long)seq);
-    if (status != ATTN_OK)
-        return status;
-    *starts = list.values;
-    *documents = list.count - 1;
+    values = malloc(((size_t)documents + 1) * sizeof *values);
+    if (values == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for %lld documents", (long long)documents);
+    values[0] = 0;
+    for (int64_t i = 0; i < documents; i++)
+        values[i + 1] = law->kind == DOCUMENTS_COUNT
+                            ? attn_share_begin(seq, (int)documents, (int)(i + 1))
+                            : values[i] + drawn_length(law, seq - values[i], seed, (uint64_t)i);
+    *starts = values;
     return ATTN_OK;
 }

@@ -2,7 +2,7 @@
 #ifndef BENCH_DOCUMENTS_H
 #define BENCH_DOCUMENTS_H
 
-#include <attn/status.h>
+#include <attn/mask.h>
 
 #include <stdint.h>
 
@@ -29,14 +29,17 @@ typedef struct document_laws {
 /* Reads a comma-separated list of "8", "fixed:N", "uniform:LO:HI", "lognormal:MEDIAN:SIGMA". ATTN_ARGUMENT. */
 attn_status documents_parse(const char *option, const char *text, document_laws *out, attn_error *error);
 
-/* From the law alone, without making them: how many starts documents_starts gives at least, and how many documents it
- * makes, 0 where that depends on what is drawn. */
-double documents_least(const document_law *law, int64_t seq);
-int64_t documents_known(const document_law *law, int64_t seq);
+/* How many documents the law makes, without making them; drawn ones are counted up to ATTN_DOCUMENTS_MAX + 1. */
+int64_t documents_count(const document_law *law, int64_t seq, uint64_t seed);
 
-/* Starts of the documents of a sequence of `seq` rows, [documents + 1]; NULL and 0 when off.
- *   starts  out, to be freed with free() */
-attn_status documents_starts(const document_law *law, int64_t seq, uint64_t seed, int64_t **starts, int64_t *documents,
+/* Whether so many documents can be made of `seq` rows. ATTN_ARGUMENT. */
+attn_status documents_check(int64_t documents, int64_t seq, attn_error *error);
+
+/* Makes the starts of the documents of a sequence of `seq` rows, [documents + 1]; NULL when there are none.
+ *   documents  in, as documents_count gives it and documents_check accepts it
+ *   starts     out, to be freed with free()
+ * ATTN_MEMORY. */
+attn_status documents_starts(const document_law *law, int64_t seq, uint64_t seed, int64_t documents, int64_t **starts,
                              attn_error *error);
 
 #endif

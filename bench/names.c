@@ -34,6 +34,17 @@ static const char *combine_name(size_t index)
     return attn_combine_name(attn_combine_at(index));
 }
 
+static size_t pass_count(void)
+{
+    return 1;
+}
+
+static const char *pass_name(size_t index)
+{
+    (void)index;
+    return "forward";
+}
+
 static const char *probe_name(size_t index)
 {
     return attn_probe_name(attn_probe_at(index));
@@ -49,5 +60,6 @@ const name_table names_kernel = {"kernel", attn_kernel_count, kernel_name, true,
 const name_table names_exchange = {"exchange", attn_exchange_count, exchange_name, true, true};
 const name_table names_layout = {"layout", attn_layout_count, layout_name, true, true};
 const name_table names_combine = {"combine", attn_combine_count, combine_name, false, true};
+const name_table names_pass = {"pass", pass_count, pass_name, false, false};
 const name_table names_probe = {"probe", attn_probe_count, probe_name, false, true};
 const name_table names_metric = {"metric", attn_metric_count, metric_name, false, true};

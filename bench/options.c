@@ -1,6 +1,9 @@
 #include "options.h"
+#include "names.h"
 #include "shown.h"
 #include "suggest.h"
+
+#include <attn/sampler.h>
 
 #include <popt.h>
 #include <stdio.h>
@@ -40,6 +43,12 @@ static const option_spec specs[OPTION_COUNT] = {
 #undef OPTION_SPEC
 };
 
+static const name_table *const option_names[OPTION_COUNT] = {
+    [OPTION_DTYPE] = &names_dtype,       [OPTION_PASS] = &names_pass,     [OPTION_KERNEL] = &names_kernel,
+    [OPTION_EXCHANGE] = &names_exchange, [OPTION_LAYOUT] = &names_layout, [OPTION_COMBINE] = &names_combine,
+    [OPTION_PROBE] = &names_probe,       [OPTION_METRIC] = &names_metric,
+};
+
 /* Options of the suite that this version lacks: better a plain word than "unknown". */
 static const struct {
     const char *label;
@@ -49,7 +58,10 @@ static const struct {
     {"--hybrid", "this version has no exchange over two dimensions"},
 };
 
+static const char *const absent_passes[] = {"backward", "decode", "layer", "train"};
+
 #define ABSENT_COUNT (sizeof absent / sizeof absent[0])
+#define DEFAULT_SIZE 24
 #define TABLE_SIZE (OPTION_COUNT + ABSENT_COUNT + 1)
 
 struct options {
@@ -58,9 +70,32 @@ struct options {
     struct poptOption table[TABLE_SIZE];
     bool given[OPTION_COUNT];
     char *text[OPTION_COUNT]; /* NULL: not given, or a switch */
+    const char *fallback[OPTION_COUNT];
+    char room[OPTION_COUNT][DEFAULT_SIZE]; /* of fallback */
     const char *const *files;
     size_t file_count;
 };
+
+/* The default of an option as text, for which there is room where the sampler gives it; NULL when there is none. */
+static const char *default_text(option_key key, char room[DEFAULT_SIZE])
+{
+    const attn_sampler_options sampler = attn_sampler_defaults();
+    const struct {
+        option_key key;
+        double value;
+    } rows[] = {
+        {OPTION_MIN_REPS, (double)sampler.min_reps}, {OPTION_MAX_REPS, (double)sampler.max_reps},
+        {OPTION_MAX_TIME, sampler.max_time},         {OPTION_CI, sampler.ci},
+        {OPTION_REL_ERR, sampler.rel_err},           {OPTION_WARMUP, (double)sampler.warmup},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].key == key) {
+            snprintf(room, DEFAULT_SIZE, "%.10g", rows[i].value);
+            return room;
+        }
+    return specs[key].fallback;
+}
 
 /* popt returns a value above zero for each option it meets: 1 + key. */
 static void fill_table(const option_set *set, struct poptOption *table)
@@ -73,6 +108,7 @@ static void fill_table(const option_set *set, struct poptOption *table)
         const option_spec *spec = &specs[key];
 
         table[n++] = (struct poptOption){.longName = spec->label + 2,
+                                         .shortName = key == OPTION_HELP ? 'h' : '\0',
                                          .argInfo = spec->value != NULL ? POPT_ARG_STRING : POPT_ARG_NONE,
                                          .val = 1 + (int)key};
     }
@@ -135,6 +171,8 @@ static attn_status open_context(const option_set *set, int argc, char **argv, op
         return attn_error_set(error, ATTN_MEMORY, "no memory for the options");
     for (int i = 0; i < argc; i++)
         given->arguments[i] = argv[i];
+    for (int key = 0; key < OPTION_COUNT; key++)
+        given->fallback[key] = default_text((option_key)key, given->room[key]);
     fill_table(set, given->table);
     given->context = poptGetContext(argv[0], argc, given->arguments, given->table, 0);
     return given->context != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for the options");
@@ -186,7 +224,7 @@ bool option_given(const options *given, option_key key)
 
 const char *option_text(const options *given, option_key key)
 {
-    const char *fallback = specs[key].fallback;
+    const char *fallback = given->fallback[key];
 
     if (given->given[key])
         return given->text[key];
@@ -218,9 +256,19 @@ attn_status options_check_pass(const options *given, attn_error *error)
 {
     const char *pass = option_text(given, OPTION_PASS);
 
-    if (pass == NULL || strcmp(pass, "forward") == 0)
+    int_list list = {NULL, 0};
+    attn_status status;
+
+    if (pass == NULL)
         return ATTN_OK;
-    return attn_error_set(error, ATTN_ARGUMENT, "--pass %s: this version has forward only", shown_value(pass).text);
+    for (size_t i = 0; i < sizeof absent_passes / sizeof absent_passes[0]; i++)
+        if (strcmp(pass, absent_passes[i]) == 0)
+            return attn_error_set(error, ATTN_ARGUMENT, "--pass %s: this version has forward only", pass);
+    status = parse_names(pass, &names_pass, &list, error);
+    if (status == ATTN_OK && list.count != 1)
+        status = attn_error_set(error, ATTN_ARGUMENT, "--pass %s: one name is accepted", shown_value(pass).text);
+    free(list.values);
+    return status;
 }
 
 #define HELP_WIDTH 98
@@ -249,18 +297,22 @@ static void print_wrapped(const char *text, int left)
 
 static void print_option(const option_spec *spec)
 {
-    char left[HELP_COLUMN + 32], right[512];
-    const char *fallback = spec->fallback;
+    const option_key key = (option_key)(spec - specs);
+    char left[HELP_COLUMN + 32], right[1024], names[512] = "", room[DEFAULT_SIZE];
+    const char *fallback = default_text(key, room);
+    size_t used;
 
     snprintf(left, sizeof left, "  %s%s%s", spec->label, spec->value != NULL ? " " : "",
              spec->value != NULL ? spec->value : "");
     printf("%-*s", HELP_COLUMN, left);
-    if (fallback == NULL)
-        snprintf(right, sizeof right, "%s", spec->help);
-    else if (fallback[0] == '[')
-        snprintf(right, sizeof right, "%s (default: %.*s)", spec->help, (int)strlen(fallback) - 2, fallback + 1);
-    else
-        snprintf(right, sizeof right, "%s (default: %s)", spec->help, fallback);
+    if (option_names[key] != NULL)
+        parse_accepted(option_names[key], names, sizeof names);
+    snprintf(right, sizeof right, "%s%s%s", spec->help, *names != '\0' ? ": " : "", names);
+    used = strlen(right);
+    if (fallback != NULL && fallback[0] == '[')
+        snprintf(right + used, sizeof right - used, " (default: %.*s)", (int)strlen(fallback) - 2, fallback + 1);
+    else if (fallback != NULL)
+        snprintf(right + used, sizeof right - used, " (default: %s)", fallback);
     print_wrapped(right, HELP_COLUMN);
 }
 

@@ -9,8 +9,11 @@
 
 #include <stddef.h>
 
+/* Said by attn_sampler_defaults. */
+#define SAMPLER_DEFAULT ""
+
 /* X(KEY, GROUP, name, value word or NULL for a switch, default or NULL, help). A default in brackets is said only:
- * it follows from something else. */
+ * it follows from something else. The names that an option accepts are added to its help from their table. */
 #define OPTION_LIST(X)                                                                                                 \
     X(BATCH, PROBLEM, "batch", "LIST", "1", "sequences in a batch")                                                    \
     X(HEADS, PROBLEM, "heads", "LIST", "8", "query heads")                                                             \
@@ -19,8 +22,7 @@
     X(KV_SEQ, PROBLEM, "kv-seq", "LIST", "[as --seq]", "keys and values")                                              \
     X(HEAD_DIM, PROBLEM, "head-dim", "LIST", "128", "dimension of a head of q and k")                                  \
     X(V_HEAD_DIM, PROBLEM, "v-head-dim", "LIST", "[as --head-dim]", "dimension of a head of v")                        \
-    X(DTYPE, PROBLEM, "dtype", "NAMES", "[float32, or the file's]",                                                    \
-      "type of the elements: float64, float32, float16, bfloat16")                                                     \
+    X(DTYPE, PROBLEM, "dtype", "NAMES", "[float32, or the file's]", "type of the elements")                            \
     X(CAUSAL, PROBLEM, "causal", NULL, NULL, "a row sees no later key")                                                \
     X(WINDOW_LEFT, PROBLEM, "window-left", "LIST", "-1", "keys before its own that a row sees; -1: no limit")          \
     X(WINDOW_RIGHT, PROBLEM, "window-right", "LIST", "-1", "keys after its own that a row sees; -1: no limit")         \
@@ -33,8 +35,8 @@
       "0: off")                                                                                                        \
     X(INPUT, PROBLEM, "input", "FILE", NULL, "take q, k, v and all settings from an input file")                       \
     X(SEED, PROBLEM, "seed", "N", "0", "seed of data, sinks, lengths, order of cases and checked rows")                \
-    X(PASS, WHAT, "pass", "NAME", "[forward]", "what to compute; this version has forward only")                       \
-    X(KERNEL, WHAT, "kernel", "NAMES", "auto", "one rank's computation; see attnbench list")                           \
+    X(PASS, WHAT, "pass", "NAME", "[forward]", "what to compute")                                                      \
+    X(KERNEL, WHAT, "kernel", "NAMES", "auto", "one rank's computation (see attnbench list)")                          \
     X(PROBE, WHAT, "probe", "NAMES", "all", "what to measure")                                                         \
     X(THREADS, WHAT, "threads", "LIST", "[allowed cores / ranks of the launch on them]", "OpenMP threads of a rank")   \
     X(RANKS, DISTRIBUTE, "ranks", "LIST", "[all of the launch]", "numbers of ranks; the others sleep meanwhile")       \
@@ -45,12 +47,12 @@
     X(SCALING, DISTRIBUTE, "scaling", "NAME", "strong",                                                                \
       "what grows with the ranks: strong nothing, weak-seq --seq, weak-batch --batch, weak-work --seq by the root "    \
       "of the ranks")                                                                                                  \
-    X(MIN_REPS, TIME, "min-reps", "N", "5", "least repetitions of a case")                                             \
-    X(MAX_REPS, TIME, "max-reps", "N", "1000", "most repetitions of a case")                                           \
-    X(MAX_TIME, TIME, "max-time", "S", "10", "seconds after which no repetition is added to --min-reps")               \
-    X(CI, TIME, "ci", "X", "0.95", "coverage of the confidence interval of the median")                                \
-    X(REL_ERR, TIME, "rel-err", "X", "0.02", "stop when half that interval is below X times the median")               \
-    X(WARMUP, TIME, "warmup", "N", "1", "repetitions before the first that counts")                                    \
+    X(MIN_REPS, TIME, "min-reps", "N", SAMPLER_DEFAULT, "least repetitions of a case")                                 \
+    X(MAX_REPS, TIME, "max-reps", "N", SAMPLER_DEFAULT, "most repetitions of a case")                                  \
+    X(MAX_TIME, TIME, "max-time", "S", SAMPLER_DEFAULT, "seconds after which no repetition is added to --min-reps")    \
+    X(CI, TIME, "ci", "X", SAMPLER_DEFAULT, "coverage of the confidence interval of the median")                       \
+    X(REL_ERR, TIME, "rel-err", "X", SAMPLER_DEFAULT, "stop when half that interval is below X times the median")      \
+    X(WARMUP, TIME, "warmup", "N", SAMPLER_DEFAULT, "repetitions before the first that counts")                        \
     X(PROBE_TIME, TIME, "max-time", "S", "0.5", "seconds for each probe")                                              \
     X(OUTPUT, OUT, "output", "FILE", NULL, "file to write")                                                            \
     X(WRITE, OUT, "write", "DIR", NULL, "write each file's inputs and what was computed to DIR, same name")            \
@@ -63,7 +65,7 @@
     X(CSV, OUT, "csv", "FILE", NULL, "all factors and outcomes; with - on stdout, the table on stderr")                \
     X(RESUME, OUT, "resume", NULL, NULL, "continue --output: finished cases are not run again")                        \
     X(QUIET, OUT, "quiet", NULL, NULL, "no progress and no warnings")                                                  \
-    X(HELP, OUT, "help", NULL, NULL, "show this help")
+    X(HELP, OUT, "help", NULL, NULL, "show this help; also -h")
 
 typedef enum option_key {
 #define OPTION_ENUM(key, group, name, value, fallback, help) OPTION_##key,
@@ -102,7 +104,7 @@ attn_status option_real(const options *given, option_key key, real_kind kind, do
 /* Arguments beside options. */
 size_t options_files(const options *given, const char *const **files);
 
-/* Checks --pass: forward is the only one of this version. */
+/* Checks --pass: names_pass has those of this version. */
 attn_status options_check_pass(const options *given, attn_error *error);
 
 /* Prints the help of a subcommand on stdout. */

@@ -108,19 +108,19 @@ static attn_status append_range(int64_t begin, int64_t end, bool times, int64_t 
     }
 }
 
-/* One item of a list: a number or a range. *good tells whether it was one. */
-static attn_status read_range(char *item, number_kind kind, int_list *out, bool *good, attn_error *error)
+/* One item of a list: a number or a range. *wrong tells what it is that is neither: "" for something else. */
+static attn_status read_range(char *item, number_kind kind, int_list *out, const char **wrong, attn_error *error)
 {
     char *const end_text = strchr(item, ':');
     char *const step_text = end_text != NULL ? strchr(end_text + 1, ':') : NULL;
     int64_t begin, end, step;
     bool times;
 
-    *good = false;
+    *wrong = "";
     if (end_text == NULL) {
         if (!read_integer(item, kind, &begin))
             return ATTN_OK;
-        *good = true;
+        *wrong = NULL;
         return int_list_append(out, begin, error);
     }
     if (step_text == NULL || (step_text[1] != 'x' && step_text[1] != '+'))
@@ -129,9 +129,14 @@ static attn_status read_range(char *item, number_kind kind, int_list *out, bool 
     times = step_text[1] == 'x';
     if (!read_digits(item, &begin) || !read_digits(end_text + 1, &end) || !read_digits(step_text + 2, &step))
         return ATTN_OK;
-    if (begin > end || begin < (times || kind == NUMBER_POSITIVE ? 1 : 0) || step < (times ? 2 : 1))
+    if (begin < (times || kind == NUMBER_POSITIVE ? 1 : 0))
         return ATTN_OK;
-    *good = true;
+    *wrong = begin > end          ? "a range that rises, such as 1k:64k:x2,"
+             : times && step < 2  ? "a range with a factor of x2 or more"
+             : !times && step < 1 ? "a range with a step of +1 or more"
+                                  : NULL;
+    if (*wrong != NULL)
+        return ATTN_OK;
     return append_range(begin, end, times, step, out, error);
 }
 
@@ -141,10 +146,10 @@ attn_status parse_integers(const char *option, const char *text, number_kind kin
 
     while (rest != NULL) {
         char item[ITEM_SIZE];
-        bool good = parse_item(&rest, item, sizeof item) < sizeof item;
+        const char *wrong = "";
 
-        if (good) {
-            const attn_status status = read_range(item, kind, out, &good, error);
+        if (parse_item(&rest, item, sizeof item) < sizeof item) {
+            const attn_status status = read_range(item, kind, out, &wrong, error);
 
             if (status == ATTN_ARGUMENT)
                 return attn_error_set(error, status, "%s %s: at most %d values are accepted", option,
@@ -152,7 +157,9 @@ attn_status parse_integers(const char *option, const char *text, number_kind kin
             if (status != ATTN_OK)
                 return status;
         }
-        if (!good)
+        if (wrong != NULL && *wrong != '\0')
+            return attn_error_set(error, ATTN_ARGUMENT, "%s %s: %s is accepted", option, shown_value(text).text, wrong);
+        if (wrong != NULL)
             return attn_error_set(error, ATTN_ARGUMENT,
                                   "%s %s: %s, a list 1024,2048 or a range 1k:64k:x2 or 1k:8k:+1k is accepted", option,
                                   shown_value(text).text, number_words[kind]);
@@ -211,23 +218,38 @@ attn_status parse_reals(const char *option, const char *text, real_kind kind, re
     return ATTN_OK;
 }
 
+/* The i-th name that is accepted, the words behind those of the table; NULL behind the last. */
+static const char *accepted_name(const name_table *table, size_t i)
+{
+    const size_t count = table->count();
+
+    if (i < count)
+        return table->name(i);
+    if (table->takes_auto && i == count)
+        return "auto";
+    return table->takes_all && i == count + table->takes_auto ? "all" : NULL;
+}
+
+void parse_accepted(const name_table *table, char *text, size_t size)
+{
+    const char *name;
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; (name = accepted_name(table, i)) != NULL && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i > 0 ? ", " : "", name);
+}
+
 /* "unknown exchange "allgater"; did you mean "allgather"? accepted: none, allgather, auto, all" */
 static attn_status unknown_name(const char *item, const name_table *table, attn_error *error)
 {
     suggestion best = {item, NULL, 0};
-    char accepted[ATTN_MESSAGE_MAX] = "", meant[ITEM_SIZE + 32] = "";
-    size_t used = 0;
+    char accepted[ATTN_MESSAGE_MAX], meant[ITEM_SIZE + 32] = "";
+    const char *name;
 
-    for (size_t i = 0; i < table->count() + 2; i++) {
-        const bool word = i >= table->count(), automatic = i == table->count();
-        const char *name = word ? (automatic ? "auto" : "all") : table->name(i);
-
-        if (word && !(automatic ? table->takes_auto : table->takes_all))
-            continue;
+    for (size_t i = 0; (name = accepted_name(table, i)) != NULL; i++)
         suggest_offer(&best, name);
-        if (used < sizeof accepted)
-            used += (size_t)snprintf(accepted + used, sizeof accepted - used, "%s%s", used > 0 ? ", " : "", name);
-    }
+    parse_accepted(table, accepted, sizeof accepted);
     if (best.nearest != NULL)
         snprintf(meant, sizeof meant, "did you mean \"%s\"? ", best.nearest);
     return attn_error_set(error, ATTN_ARGUMENT, "unknown %s \"%s\"; %saccepted: %s", table->what, item, meant,

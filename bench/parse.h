@@ -63,6 +63,9 @@ typedef struct name_table {
 
 #define NAME_AUTO (-1)
 
+/* What is accepted: "none, allgather, auto, all". */
+void parse_accepted(const name_table *table, char *text, size_t size);
+
 /* A comma-separated list of names as table indices; "auto" is NAME_AUTO, "all" every row of the table. */
 attn_status parse_names(const char *text, const name_table *table, int_list *out, attn_error *error);
 

@@ -1,5 +1,6 @@
 #include "suggest.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -35,12 +36,23 @@ size_t suggest_distance(const char *a, const char *b)
     return rows[n % 3][m];
 }
 
+/* Whether letters were left out alone, and not the first: "md" for "markdown". */
+static bool is_abbreviation(const char *typed, const char *name)
+{
+    if (typed[0] == '\0' || typed[1] == '\0' || typed[0] != name[0])
+        return false;
+    for (; *name != '\0'; name++)
+        typed += *typed == *name;
+    return *typed == '\0';
+}
+
 void suggest_offer(suggestion *best, const char *name)
 {
     const size_t distance = suggest_distance(best->typed, name);
     const size_t limit = 1 + strlen(best->typed) / 4; /* more than that is another word, not a slip */
 
-    if (distance <= limit && (best->nearest == NULL || distance < best->distance)) {
+    if ((distance <= limit || is_abbreviation(best->typed, name)) &&
+        (best->nearest == NULL || distance < best->distance)) {
         best->nearest = name;
         best->distance = distance;
     }

@@ -8,7 +8,8 @@
  * distance (Damerau 1964). Texts longer than 63 characters count as far away. */
 size_t suggest_distance(const char *a, const char *b);
 
-/* Keeps the nearest name so far. Start with { typed, NULL, 0 } and offer every accepted name. */
+/* Keeps the nearest name so far, among those that are a slip or an abbreviation away. Start with { typed, NULL, 0 } and
+ * offer every accepted name. */
 typedef struct suggestion {
     const char *typed;
     const char *nearest; /* NULL: none is near enough */

@@ -156,12 +156,9 @@ static attn_status read_single(const options *given, sweep *out, attn_error *err
     if (status == ATTN_OK)
         status = option_integer(given, OPTION_SEED, NUMBER_COUNT, &seed, error);
     out->seed = (uint64_t)seed;
-    if (status == ATTN_OK && option_given(given, OPTION_SCALE)) {
+    out->scale_given = option_given(given, OPTION_SCALE);
+    if (status == ATTN_OK && out->scale_given)
         status = option_real(given, OPTION_SCALE, REAL_ANY, &out->scale, error);
-        if (status == ATTN_OK && out->scale == 0)
-            status = attn_error_set(error, ATTN_ARGUMENT, "--scale %s: a finite number other than 0 is accepted",
-                                    shown_value(option_text(given, OPTION_SCALE)).text);
-    }
     out->causal = option_given(given, OPTION_CAUSAL);
     out->alibi = option_given(given, OPTION_ALIBI);
     out->sinks = option_given(given, OPTION_SINKS);

@@ -45,7 +45,8 @@ typedef struct sweep {
     int64_t count;    /* points */
     sweep_scaling scaling;
     bool causal, alibi, sinks;
-    double scale; /* 0: the default of the head dimension */
+    bool scale_given; /* otherwise the default of the head dimension */
+    double scale;
     uint64_t seed;
 } sweep;
 

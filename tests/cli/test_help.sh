@@ -49,6 +49,15 @@ for default in '--batch LIST .*default: 1)' '--heads LIST .*default: 8)' '--seq 
     check "run --help has the default $default" grep -qE -e "$default" "$out"
 done
 
+# Options that take names of a table say them all.
+bench 1 run --help
+tr -s ' \n' ' ' <"$out" >"$scratch/help"
+for words in 'of the elements: float64, float32, float16, bfloat16, all (' 'what to compute: forward (default: forward)' \
+    ': none, allgather, auto, all (default: auto)' ': contiguous, zigzag, striped, auto, all (default: auto)' \
+    ': allgather, none, all (default: allgather)'; do
+    check "run --help has $words" holds "$scratch/help" "$words"
+done
+
 expect 3 0 list
 check "list: nothing on stderr" is_empty "$err"
 check "one rank prints" test "$(grep -c '^Kernels' "$out")" -eq 1
@@ -64,6 +73,7 @@ kernels=$(awk '/^Exchanges/ {exit} NR > 3 && NF {print $1}' "$out")
 check "there are kernels" test -n "$kernels"
 bench 1 run --kernel nosuchkernel
 for kernel in $kernels; do
+    check "run --help names $kernel" grep -qE "[ ,]${kernel}[, ]" "$scratch/help"
     check "the message names $kernel" holds "$err" "$kernel"
 done
 check "no file is left" folder_empty

@@ -32,7 +32,7 @@ for ranks in 1 3; do
     # What the file has stays in it while it is resumed; what is new is in parts until that ends.
     stop USR1 $ranks
     check "USR1 at $ranks ranks exits 3" test "$code" -eq 3
-    check "one message" test "$(grep -vc '^attnbench: warning: ' "$err")" -eq 1
+    check "one message" test "$(grep -vcE '^attnbench: (warning: |[0-9]+ of [0-9]+ cases? found)' "$err")" -eq 1
     check "it names the signal" holds "$err" 'attnbench: interrupted by SIGUSR1'
     check "it says how to go on" holds "$err" '--resume'
     bench 1 report --cases i.h5 i.h5.parts

@@ -12,25 +12,33 @@ for ranks in 1 3; do
     expect $ranks 0 "${tiny[@]}" --seq 64,16384M --causal --output "causal.$ranks.h5"
     check "the reason" grep -qE '17179869184 .*skipped: needs at least .* GiB on a node, .* GiB are free' "$out"
     check "the other one is valid" holds "$out" 'VALID: 1 of 2 cases'
-    expect $ranks 0 "${tiny[@]}" --seq 64,8192M --documents fixed:1 --output "fixed.$ranks.h5"
-    check "the reason" grep -qE 'documents 8589934592 .*skipped: needs at least' "$out"
+    expect $ranks 0 "${tiny[@]}" --seq 64,8192M --documents fixed:8k --output "fixed.$ranks.h5"
+    check "the reason" grep -qE 'documents 1048576 .*skipped: needs at least' "$out"
     check "the other one is valid" holds "$out" 'VALID: 1 of 2 cases'
 done
-# Little data, but the starts of its documents are many.
-expect 2 0 "${tiny[@]}" --heads 1 --head-dim 1 --seq 64 --dtype float16 --documents 4,2000000M --output starts.h5
-check "the reason" grep -qE 'documents 2097152000000 .*skipped: needs at least' "$out"
+# More documents than rows.
+expect 2 0 "${tiny[@]}" --heads 1 --head-dim 1 --seq 64 --dtype float16 --documents 4,2000M --output starts.h5
+check "the reason" grep -qF 'skipped: documents 2097152000: at most 64, one a row, are accepted' "$out"
 
 # Skipped cases keep apart what was asked, and are looked at again: the set of cases stays the same.
 skipped=("${tiny[@]}" --seq '64,16384M' --documents '0,5,lognormal:8:1' --sinks --output many.h5)
 expect 2 0 "${skipped[@]}" --csv many.csv
 check "six cases" test "$(column id many.csv | sort -u | wc -l)" -eq 6
 expect 2 0 "${skipped[@]}" --csv again.csv --resume
+check "it says what is left" holds "$err" 'attnbench: 3 of 6 cases found, 3 to run'
 check "the same cases" test "$(identities many.csv)" = "$(identities again.csv)"
 check "all with sinks, as was asked" test "$(column sinks many.csv | sort -u)" = 1
 check "three valid and three skipped" holds "$out" 'VALID: 3 of 6 cases; 3 skipped'
 first=$(column launch_id many.csv | sort -u)
 check "the valid ones were not run again" test "$(awk -F, -v id="$first" '$2 == id' again.csv | wc -l)" -eq 3
 check "the skipped ones were looked at" test "$(grep -c ',skipped,' again.csv)" -eq 3
+
+# Drawn documents are counted before memory is looked at, so that a case which finds some later is the same one.
+drawn=("${tiny[@]}" --seq 200 --documents uniform:3:9 --output drawn.h5)
+expect 2 0 "${drawn[@]}" --batch 1,8M --csv drawn.csv
+check "one did not fit" test "$(grep -c ',skipped,' drawn.csv)" -eq 1
+check "both have as many documents" test "$(column documents drawn.csv | sort -u | wc -l)" -eq 1
+check "and not none" test "$(column documents drawn.csv | head -n 1)" -gt 10
 
 # A launch that is granted fewer threads; then one that is not.
 export OMP_THREAD_LIMIT=1
@@ -56,9 +64,9 @@ check "all threads were granted" holds "$out" 'VALID: 1 of 1 cases'
 if (ulimit -v 3000000 && "$ATTNBENCH" --version) >/dev/null 2>&1; then
     for ranks in 1 2; do
         ulimit -S -v 3000000
-        expect $ranks 0 "${tiny[@]}" --seq 64 --documents 4,1000M --output refused.$ranks.h5
+        expect $ranks 0 "${tiny[@]}" --seq 64,64M --output refused.$ranks.h5
         ulimit -S -v unlimited
-        check "the reason" grep -qE 'documents 1048576000 .*skipped: (no memory|needs at least)' "$out"
+        check "the reason" grep -qE '67108864 .*skipped: (no memory|needs at least)' "$out"
         check "the other one is valid" holds "$out" 'VALID: 1 of 2 cases'
     done
 fi

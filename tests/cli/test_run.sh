@@ -33,9 +33,13 @@ check "nothing is printed" is_empty "$out"
 cp a.h5 before.h5
 expect 4 0 "${sweep[@]}" --output a.h5 --resume
 check "all are there" holds "$out" 'VALID: 6 of 6 cases'
+check "it says that nothing is left" holds "$err" 'attnbench: 6 of 6 cases found, 0 to run'
 check "nothing was run again" test "$(launches_of a.h5)" = "$(launches_of before.h5)"
 expect 4 0 "${sweep[@]}" --seq 32,48,64 --output a.h5 --resume
 check "three more" test "$(cases_in a.h5)" -eq 9
+check "it says what is left" holds "$err" 'attnbench: 6 of 9 cases found, 3 to run'
+expect 4 0 "${sweep[@]}" --seq 32,48,64 --output a.h5 --resume --quiet
+check "not with --quiet" is_empty "$err"
 check "in another launch" test "$(launches_of a.h5 | wc -l)" -eq 2
 
 # Nothing to resume starts fresh; the default name; JSON and CSV on stdout.
@@ -152,6 +156,15 @@ check "markdown" grep -q '^| ' "$out"
 expect 1 0 report --cases --csv - a.h5
 check "CSV alone on stdout" test "$(lines "$out")" -eq 10
 check "the table on stderr" holds "$err" 'VALID: 9 of 9 cases'
+# In a folder a file that is no result is named and passed over; a result that is named itself must be one.
+mkdir folder && cp a.h5 folder/ && cp nan.h5 folder/input.h5 && echo text >folder/note.h5
+expect 1 0 report --cases folder
+check "the result is read" holds "$out" 'VALID: 9 of 9 cases'
+check "two lines" test "$(grep -c '^attnbench: warning: folder/.*; passed over$' "$err")" -eq 2
+check "the text" holds "$err" 'folder/note.h5: not an HDF5 file'
+check "the input" holds "$err" 'folder/input.h5: attribute schema is "attn-input"'
+expect 1 2 report --cases folder folder/note.h5
+check "nothing but the error" test "$(lines "$err")" -eq 1
 if command -v gnuplot >/dev/null; then
     expect 1 0 report --plot a.svg a.h5
     check "a picture" grep -q '<svg' a.svg

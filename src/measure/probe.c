@@ -9,25 +9,34 @@
 #include <assert.h>
 #include <math.h>
 #include <omp.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 #define LONG_ROUND 0.025 /* s, long enough for any probe */
 
 enum { ROUNDS_MIN = 3, ROUNDS_MAX = 512 };
 
-/* One round on all threads: its seconds, the start and the end of the threads included.
+/* One round on all threads: seconds from the first start to the last end. The threads wait for each other awake, as to
+ * wake one takes a good part of a short round.
  *   team  out, threads that there were */
 static double time_round(const attn_probe_work *work, int threads, int64_t passes, int *team)
 {
-    const double begin = attn_clock();
+    atomic_int arrived = 0;
+    double begin = INFINITY, end = 0;
     int count = 0;
 
-#pragma omp parallel num_threads(threads) reduction(+ : count)
+#pragma omp parallel num_threads(threads) reduction(+ : count) reduction(min : begin) reduction(max : end)
     {
         count += 1;
+        atomic_fetch_add(&arrived, 1);
+        while (atomic_load(&arrived) < omp_get_num_threads())
+            sched_yield();
+        begin = attn_clock();
         work->pass(work->context, omp_get_thread_num(), passes);
+        end = attn_clock();
     }
     *team = count;
-    return attn_clock() - begin;
+    return end - begin;
 }
 
 /* What disturbs a round makes it longer, never shorter: one that is too short tells that all before were, too. */

@@ -122,7 +122,7 @@ bad 3 <<'ROWS'
 q beyond 2^63       | run --batch 2048M --heads 2048M --seq 2048M --head-dim 128 | elements: too large; its bytes must fit in 63 bits
 product of extents  | generate --batch 8796093022208k --output x.h5 | elements: too large; its bytes must fit in 63 bits
 beyond memory       | run --seq 8M --batch 64                      | GiB are free
-kv_len and more     | run --seq 8192M --documents fixed:8k         | GiB are free
+memory, documents   | run --seq 8192M --documents fixed:8k         | GiB are free
 documents > rows    | run --seq 64 --documents 2000M               | nothing can run: documents 2097152000: at most 64, one a row, are accepted
 many documents      | run --seq 8192M --documents fixed:1          | documents 8589934592: at most 4194304 are accepted
 many drawn          | run --seq 8192M --documents lognormal:1:0    | documents 4194305: at most 4194304 are accepted

@@ -58,6 +58,11 @@ ATTN_API const char *attn_status_words(attn_status status);
  *   format  in, printf format, one line without a final newline; longer text is cut */
 ATTN_API attn_status attn_error_set(attn_error *error, attn_status status, const char *format, ...) ATTN_PRINTF(3, 4);
 
+/* clang's analyzer looks at one file at a time and must be told that the status comes back. */
+#ifdef __clang_analyzer__
+#define attn_error_set(error, status, ...) ((void)attn_error_set(error, status, __VA_ARGS__), (status))
+#endif
+
 #ifdef __cplusplus
 }
 #endif

@@ -95,9 +95,8 @@ attn_status attn_comm_cores(MPI_Comm comm, attn_cores *out, attn_error *error)
         status =
             attn_comm_check(MPI_Allreduce(MPI_IN_PLACE, &share, 1, MPI_DOUBLE, MPI_SUM, comm), "MPI_Allreduce", error);
     }
-    if (status != ATTN_MPI)     /* freeing is collective, and after a failure nobody can be waited for */
-        if (status != ATTN_MPI) /* freeing is collective, and after a failure nobody can be waited for */
-            attn_comm_free(&node);
+    if (status != ATTN_MPI) /* freeing is collective, and after a failure nobody can be waited for */
+        attn_comm_free(&node);
     if (status == ATTN_OK) {
         out->available = (int)(share + 0.5);
         out->threads = out->allowed / out->sharing > 1 ? out->allowed / out->sharing : 1;

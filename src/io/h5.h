@@ -19,6 +19,9 @@ void attn_h5_quiet_end(attn_h5_quiet saved);
 
 /* Stores a message that ends in HDF5's innermost reason for the call that has just failed: "TEXT (HDF5: reason)". */
 attn_status attn_h5_error(attn_error *error, attn_status status, const char *format, ...) ATTN_PRINTF(3, 4);
+#ifdef __clang_analyzer__ /* as for attn_error_set */
+#define attn_h5_error(error, status, ...) ((void)attn_h5_error(error, status, __VA_ARGS__), (status))
+#endif
 
 /* Releases an identifier of any kind; does nothing for an invalid one. */
 void attn_h5_close(hid_t id);

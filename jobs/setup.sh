@@ -53,6 +53,8 @@ probe() {
     header:*) has_header "$name" ;;
     python:*) python3 -c "import $name" 2>/dev/null ;;
     font) has_font ;;
+    clang-openmp) printf '#include <omp.h>\nint main(void) { return omp_in_parallel(); }\n' |
+        clang -fopenmp -x c -o /dev/null - >/dev/null 2>&1 ;;
     esac
 }
 
@@ -80,7 +82,7 @@ find_missing() {
 # Ends the script where the missing things stay missing: an error unless only extras are.
 not_installed() {
     [ ${#needed[@]} -gt 0 ] && exit 2
-    say "going on without ${debian[*]}: the tests that use it are skipped"
+    say "going on without ${debian[*]}: what uses it is skipped"
     exit 0
 }
 

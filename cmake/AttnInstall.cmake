@@ -34,8 +34,10 @@ install(EXPORT attnTargets NAMESPACE attn:: DESTINATION ${attn_config_folder})
 
 # --- attn.pc. pkg-config knows no difference between an archive and a shared object that would help here: where there is only
 # the archive, plain `pkg-config --libs` has to name all that it uses, so nothing stands under Requires.private.
-file(RELATIVE_PATH attn_pc_to_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
-string(REGEX REPLACE "/$" "" attn_pc_to_prefix "${attn_pc_to_prefix}")
+set(attn_pc_folder ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig)
+file(RELATIVE_PATH attn_pc_to_prefix ${attn_pc_folder} ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" attn_pc_to_prefix ${attn_pc_to_prefix})
+file(RELATIVE_PATH attn_pc_to_include ${attn_pc_folder} ${CMAKE_INSTALL_FULL_INCLUDEDIR})
 
 # attn_pc_collect(ITEM OUT): the flags that link a target with all that it needs, or a library.
 function(attn_pc_collect item out)
@@ -66,8 +68,8 @@ foreach(name IN LISTS attn_config_needs)
     get_target_property(module attn::${name} attn_module)
     if(module)
         list(APPEND attn_pc_requires ${module})
-    elseif(name STREQUAL openmp)
-        list(APPEND attn_pc_libs ${OpenMP_C_FLAGS}) # not the library's path, which has the compiler's version in it
+    elseif(name STREQUAL openmp AND CMAKE_C_COMPILER_ID STREQUAL GNU)
+        list(APPEND attn_pc_libs -fopenmp) # the path of gcc's library has the version of gcc in it
     else()
         attn_pc_collect(attn::${name} flags)
         list(APPEND attn_pc_libs ${flags})

@@ -1,4 +1,4 @@
-/* Joining the parts of a long sweep: whole, in order, and in the memory of one case. */
+/* Many samples: the parts of a long sweep are joined in the memory of one case; the slowest rank of each repetition. */
 #include "folder.h"
 
 #include <attn/result.h>
@@ -133,8 +133,25 @@ static void test_memory(void)
     folder_remove();
 }
 
+static void test_slowest(void)
+{
+    double samples[2 * 3 * ATTN_PHASE_COUNT], out[2];
+    const attn_result result = {.reps = 2, .ranks = 3, .phases = ATTN_PHASE_COUNT, .samples = samples};
+
+    for (int i = 0; i < 2 * 3 * ATTN_PHASE_COUNT; i++)
+        samples[i] = 100; /* other phases do not count */
+    for (int rep = 0; rep < 2; rep++)
+        for (int rank = 0; rank < 3; rank++)
+            samples[(rep * 3 + rank) * ATTN_PHASE_COUNT] = rep == 0 ? rank : 3 - rank;
+    attn_result_slowest(&result, out);
+    CU_ASSERT_EQUAL(out[0], 2);
+    CU_ASSERT_EQUAL(out[1], 3);
+    CU_ASSERT_STRING_EQUAL(attn_case_status_name(ATTN_CASE_INTERRUPTED), "interrupted");
+}
+
 static const attn_test tests[] = {
     {"joining takes the memory of one case", test_memory},
+    {"slowest rank of each repetition", test_slowest},
 };
 
 int main(int argc, char **argv)

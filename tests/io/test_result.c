@@ -430,23 +430,6 @@ static void no_space(void)
     attn_result_destroy(large);
 }
 
-static void slowest(void)
-{
-    attn_result *const result = make_case(0, "one", ATTN_CASE_VALID, 2);
-    double out[2];
-
-    for (int64_t i = 0; i < 2 * 3 * ATTN_PHASE_COUNT; i++)
-        result->samples[i] = 100; /* other phases do not count */
-    for (int64_t rep = 0; rep < 2; rep++)
-        for (int64_t rank = 0; rank < 3; rank++)
-            result->samples[(rep * 3 + rank) * ATTN_PHASE_COUNT] = rep == 0 ? (double)rank : 3.0 - (double)rank;
-    attn_result_slowest(result, out);
-    CU_ASSERT_EQUAL(out[0], 2);
-    CU_ASSERT_EQUAL(out[1], 3);
-    attn_result_destroy(result);
-    CU_ASSERT_STRING_EQUAL(attn_case_status_name(ATTN_CASE_INTERRUPTED), "interrupted");
-}
-
 /* A test in a folder of its own, on rank 0. */
 static void on_rank_0(void (*test)(void))
 {
@@ -488,10 +471,6 @@ static void test_no_space(void)
 {
     on_rank_0(no_space);
 }
-static void test_slowest(void)
-{
-    on_rank_0(slowest);
-}
 
 /* Files that stay open in a failing path would pile up over a long sweep. Runs last. */
 static void test_nothing_open(void)
@@ -508,7 +487,6 @@ static const attn_test tests[] = {
     {"what cannot be read is named", test_unreadable},
     {"what cannot be written is named", test_bad_targets},
     {"no space", test_no_space},
-    {"slowest rank of each repetition", test_slowest},
     {"nothing stays open", test_nothing_open},
 };
 

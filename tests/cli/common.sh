@@ -55,6 +55,15 @@ expect() {
     check "attnbench $* at $ranks ranks exits $wanted" test "$code" -eq "$wanted"
 }
 
+# names_of HEADING: the rows of a table of `attnbench list` (Exchanges, Layouts, ...), so that no test counts them by hand.
+names_of() {
+    "$ATTNBENCH" list | awk -v heading="$1" '
+        $1 == heading { line = 1; next }
+        line && NF == 0 { exit }
+        line && line++ > 2 { print $1 }'
+}
+joined() { paste -sd, | sed 's/,/, /g'; }
+
 lines() { wc -l <"$1"; }
 is_empty() { ! test -s "$1"; }
 holds() { grep -qF -e "$2" "$1"; }

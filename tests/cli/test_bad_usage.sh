@@ -14,7 +14,7 @@ unknown option       | run --sqe 4                       | unknown option "--sqe
 one dash             | run -seq 4                        | unknown option "-seq"; did you mean "--seq"?
 unknown to generate  | generate --output x.h5 --ranks 1  | unknown option "--ranks"
 unknown kernel       | run --kernel portabel             | unknown kernel "portabel"; did you mean "portable"?
-unknown exchange     | run --exchange allgater           | unknown exchange "allgater"; did you mean "allgather"? accepted: none, allgather, auto, all
+unknown exchange     | run --exchange allgater           | unknown exchange "allgater"; did you mean "allgather"? accepted:
 unknown layout       | run --layout zigzak               | unknown layout "zigzak"; did you mean "zigzag"?
 unknown combine      | verify --combine allgahter x      | unknown combine "allgahter"; did you mean "allgather"?
 unknown dtype        | run --dtype float23               | unknown dtype "float23"; did you mean "float32"? accepted: float64, float32, float16, bfloat16, all
@@ -79,7 +79,7 @@ seed of letters      | run --seed x                      | --seed x
 a grid of 0          | run --grid 0x1                    | --grid 0x1
 lengths that fall    | run --documents uniform:9:3       | --documents uniform:9:3
 half a law           | run --documents lognormal:8       | --documents lognormal:8
-auto combine         | run --combine auto                | unknown combine "auto"; accepted: allgather, none
+auto combine         | run --combine auto                | unknown combine "auto"; accepted:
 an empty name        | run --kernel ''                   | unknown kernel ""
 two passes           | run --pass forward,forward        | --pass forward,forward: one name is accepted
 layer to verify      | verify --pass layer x             | --pass layer: this version has forward only
@@ -99,8 +99,8 @@ long real        | run --scale "x$long"    | ...: a finite number such as 0.125 
 long reals       | run --softcap "x$long"  | ...: 0 or a positive number such as 0.5 or a list of at most 10000 of them is accepted
 long grid        | run --grid "$long"      | ...: PSxPH such as 2x4, a list of them or auto is accepted
 long law         | run --documents "x$long" | lognormal:MEDIAN:SIGMA is accepted
-long name        | run --exchange "$long"  | ..."; accepted: none, allgather, auto, all
-long subcommand  | "$long"                 | ..."; accepted: run, generate, verify
+long name        | run --exchange "$long"  | ..."; accepted:
+long subcommand  | "$long"                 | ..."; accepted:
 long pass        | run --pass "$long"      | ..."; accepted: forward
 long argument    | run "$long"             | ...: run takes options only
 long option      | run "--$long"           | ..."; see attnbench run --help

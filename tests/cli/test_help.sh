@@ -52,9 +52,10 @@ done
 # Options that take names of a table say them all.
 bench 1 run --help
 tr -s ' \n' ' ' <"$out" >"$scratch/help"
-for words in 'of the elements: float64, float32, float16, bfloat16, all (' 'what to compute: forward (default: forward)' \
-    ': none, allgather, auto, all (default: auto)' ': contiguous, zigzag, striped, auto, all (default: auto)' \
-    ': allgather, none, all (default: allgather)'; do
+for words in "of the elements: $(names_of Types | joined), all (" 'what to compute: forward (default: forward)' \
+    ": $(names_of Exchanges | joined), auto, all (default: auto)" \
+    ": $(names_of Layouts | joined), auto, all (default: auto)" \
+    ": $(names_of Combines | joined), all (default: allgather)"; do
     check "run --help has $words" holds "$scratch/help" "$words"
 done
 

@@ -17,7 +17,7 @@ passes() { check "$1 PASS" holds "$out" "$1 checked: $1 PASS, 0 FAIL; 0 not chec
 expect 1 0 verify --pass forward "${inputs[@]}"
 passes $((2 * count))
 expect 4 0 verify --pass forward --layout all --grid 4x1,2x2,1x4 --combine all "${inputs[@]}"
-passes $((2 * count * 3 * 3 * 2))
+passes $((2 * count * 3 * $(names_of Layouts | wc -l) * $(names_of Combines | wc -l)))
 expect 3 0 verify --pass forward --kernel all --exchange all --layout all --ranks 2,3 "${inputs[@]}"
 check "nothing fails" holds "$out" ' 0 FAIL'
 kernels=$("$ATTNBENCH" list | awk '/^Exchanges/ {exit} NR > 3 && NF && !/not here/' | wc -l)

@@ -5,6 +5,7 @@
 #define PORTABLE_NEEDS "nothing"
 #define PORTABLE_CPU_HAS attn_cpu_baseline
 #define VECTOR_BYTES 16
+#define VECTORS 2
 #define KEY_TILE 4
 #define VALUE_TILE 4
 #include "kernel/portable_level.h"

@@ -3,7 +3,9 @@
  *   PORTABLE_SYMBOL                                       name of the table row
  *   PORTABLE_NAME, PORTABLE_SUMMARY, PORTABLE_NEEDS       its texts
  *   PORTABLE_CPU_HAS                                      the run-time probe
- *   VECTOR_BYTES, KEY_TILE, VALUE_TILE                    see portable_task.h
+ *   VECTOR_BYTES, VECTORS, KEY_TILE, VALUE_TILE           see portable_task.h; a register tile is KEY_TILE or VALUE_TILE
+ *                                                         times VECTORS sums, as many as the registers hold
+ *   MAX_FLOAT(x, y), MAX_DOUBLE(x, y)                     optional: x > y ? x : y in one instruction
  */
 #include "core/cpu.h"
 #include "core/half.h"
@@ -15,12 +17,32 @@
 #define LOG2_E 1.44269504088896340736
 #define LN_2 0.69314718055994530942
 
-enum { KEY_BLOCK = 128, BLOCK_ROWS = 384 };
+enum { KEY_BLOCK = 128, BLOCK_ROWS = 384, UNROLLED = 4 };
 
 #if defined(__clang__)
 #define PORTABLE_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define PORTABLE_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* Two vectors interleaved: the low halves, and the high halves. */
+#define ZIP_2_LOW 0, 2
+#define ZIP_2_HIGH 1, 3
+#define ZIP_4_LOW 0, 4, 1, 5
+#define ZIP_4_HIGH 2, 6, 3, 7
+#define ZIP_8_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define ZIP_8_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#define ZIP_16_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define ZIP_16_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#if VECTOR_BYTES == 16
+#define ZIP_FLOAT(half) ZIP_4_##half
+#define ZIP_DOUBLE(half) ZIP_2_##half
+#elif VECTOR_BYTES == 32
+#define ZIP_FLOAT(half) ZIP_8_##half
+#define ZIP_DOUBLE(half) ZIP_4_##half
+#else
+#define ZIP_FLOAT(half) ZIP_16_##half
+#define ZIP_DOUBLE(half) ZIP_8_##half
 #endif
 
 static inline size_t portable_round(size_t bytes)
@@ -67,6 +89,35 @@ static int64_t find_below(const attn_segments *part, int64_t global, int64_t *ne
     return s->offset + (global - s->begin < s->length ? global - s->begin : s->length);
 }
 
+/* Rows of keys, then of values, that are to be brought towards the second-level cache before they are used: a few lines
+ * beside each register tile, since a burst of them would keep the loads of the tiles waiting. */
+typedef struct row_stream {
+    const char *row[2]; /* the next row of each array */
+    size_t step[2];     /* bytes from row to row */
+    size_t bytes[2];    /* of a row */
+    int64_t rows[2];    /* left */
+    size_t at;          /* in the row at hand */
+    int64_t lines;      /* to prefetch at a time */
+} row_stream;
+
+enum { CACHE_LINE = 64 };
+
+static inline void prefetch_lines(row_stream *stream)
+{
+    int n = stream->rows[0] > 0 ? 0 : 1;
+
+    for (int64_t line = 0; line < stream->lines && stream->rows[n] > 0; line++) {
+        __builtin_prefetch(stream->row[n] + stream->at, 0, 2);
+        stream->at += CACHE_LINE;
+        if (stream->at >= stream->bytes[n]) {
+            stream->at = 0;
+            stream->row[n] += stream->step[n];
+            if (--stream->rows[n] == 0)
+                n = 1;
+        }
+    }
+}
+
 /* count elements as float: where they stand when they are float, converted into `to` otherwise. */
 static const float *row_to_float(attn_dtype dtype, const void *from, float *to, int64_t count)
 {
@@ -111,53 +162,60 @@ static void row_from_double(attn_dtype dtype, void *to, const double *from, int6
 
 /* The largest relative error of the polynomial is 2.6e-9 (float) and 1.8e-17 (double). */
 #define REAL float
+#ifdef MAX_FLOAT
+#define VECTOR_MAX MAX_FLOAT
+#endif
 #define WORD uint32_t
 #define SWORD int32_t
 #define FN(name) name##_float
 #define EXP2_MIN -127.0f
-#define EXP2_SHIFT 0x1.8p23f
+#define EXP2_SHIFT (0x1.8p23f + 127)
 #define EXP2_MANTISSA 23
-#define EXP2_BIAS 127
 #define EXP2_COEFFICIENTS                                                                                              \
     {                                                                                                                  \
         0x1.62e432p-1f, 0x1.ebfbe2p-3f, 0x1.c6ae72p-5f, 0x1.3b270ep-7f, 0x1.5f7276p-10f, 0x1.470b4ap-13f               \
     }
+#define ZIP ZIP_FLOAT
 #define CONVERT_FROM row_to_float
 #define CONVERT_TO row_from_float
 #include "kernel/portable_task.h"
 #undef REAL
+#undef VECTOR_MAX
 #undef WORD
 #undef SWORD
 #undef FN
 #undef EXP2_MIN
 #undef EXP2_SHIFT
 #undef EXP2_MANTISSA
-#undef EXP2_BIAS
 #undef EXP2_COEFFICIENTS
+#undef ZIP
 #undef CONVERT_FROM
 #undef CONVERT_TO
 
 #define REAL double
+#ifdef MAX_DOUBLE
+#define VECTOR_MAX MAX_DOUBLE
+#endif
 #define WORD uint64_t
 #define SWORD int64_t
 #define FN(name) name##_double
 #define EXP2_MIN -1023.0
-#define EXP2_SHIFT 0x1.8p52
+#define EXP2_SHIFT (0x1.8p52 + 1023)
 #define EXP2_MANTISSA 52
-#define EXP2_BIAS 1023
 #define EXP2_COEFFICIENTS                                                                                              \
     {                                                                                                                  \
         6.93147180559945730e-01, 2.40226506959100972e-01, 5.55041086647903928e-02, 9.61812910760700274e-03,            \
             1.33335581534399657e-03, 1.54035304415721294e-04, 1.52527273851938683e-05, 1.32154426753298228e-06,        \
             1.01806476592341388e-07, 7.07257041281442338e-09, 4.07807192958833690e-10                                  \
     }
+#define ZIP ZIP_DOUBLE
 #define CONVERT_FROM row_to_double
 #define CONVERT_TO row_from_double
 #include "kernel/portable_task.h"
 
 static int64_t panel_rows(attn_dtype dtype)
 {
-    return (int64_t)(2 * VECTOR_BYTES / attn_dtype_size(attn_dtype_accumulator(dtype)));
+    return (int64_t)(VECTORS * VECTOR_BYTES / attn_dtype_size(attn_dtype_accumulator(dtype)));
 }
 
 static int64_t block_rows(const attn_shape *shape, attn_dtype dtype)

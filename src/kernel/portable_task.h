@@ -1,6 +1,6 @@
 /* The portable blocked kernel for one arithmetic type; included by portable_level.h once for float and once for double.
  *
- * The form is transposed: 2 vectors of query rows are a panel, one row a lane, and everything a row needs (score,
+ * The form is transposed: VECTORS vectors of query rows are a panel, one row a lane, and everything a row needs (score,
  * maximum, sum, output) stays in its lane, so that maximum, sum, mask and rescale are vertical operations:
  *
  *     S^T [keys x lanes]  = K Q^T            (score_tile:  keys come as scalars, straight from their own layout)
@@ -25,7 +25,10 @@ typedef SWORD FN(ints) __attribute__((vector_size(VECTOR_BYTES)));
 #define BITS FN(bits)
 #define INTS FN(ints)
 #define WIDTH ((int)(VECTOR_BYTES / sizeof(REAL)))
-#define LANES (2 * WIDTH)
+#define LANES (VECTORS * WIDTH)
+/* Elements from one tile of V to the next: a cache line more than a tile, because tiles a power of two apart would fall
+ * into one set of the cache. */
+#define VALUE_STRIDE (KEY_BLOCK * VALUE_TILE + 64 / (int)sizeof(REAL))
 
 #define PANEL FN(panel)
 #define WORK FN(work)
@@ -33,8 +36,8 @@ typedef SWORD FN(ints) __attribute__((vector_size(VECTOR_BYTES)));
 
 /* Query rows, one a lane. Lanes without a row repeat the last one and are not stored. */
 typedef struct PANEL {
-    VEC max[2], sum[2];                     /* of x so far; of 2^(x - max) */
-    VEC position[2];                        /* i' of each lane, less that of lane 0 */
+    VEC max[VECTORS], sum[VECTORS];         /* of x so far; of 2^(x - max) */
+    VEC position[VECTORS];                  /* i' of each lane, less that of lane 0 */
     REAL *q, *o;                            /* [D][LANES], [padded Dv][LANES] */
     int64_t seen_lo[LANES], seen_hi[LANES]; /* visible keys, global numbers */
     int64_t lo[LANES], hi[LANES];           /* the same in the part at hand, local numbers */
@@ -53,12 +56,15 @@ typedef struct WORK {
     int64_t padded_Dv; /* Dv up to whole tiles */
     PANEL *panels;
     int panel_count;
-    REAL *row;          /* [max(D, Dv)] one row on its way in or out */
+    REAL *rows;         /* [WIDTH][row_stride] rows on their way in or out */
+    int64_t row_stride; /* max(D, Dv) */
     REAL *scores;       /* [KEY_BLOCK][LANES] */
     int64_t *positions; /* [KEY_BLOCK] global numbers of the keys of a block, for ALiBi */
     REAL *k_block;      /* [KEY_BLOCK][D] keys that are not REAL already */
-    REAL *v_block;      /* [padded Dv / VALUE_TILE][KEY_BLOCK][VALUE_TILE] */
-    REAL factor;        /* on q . k: scale log2(e), or scale / softcap under a softcap */
+    REAL *v_block;      /* [padded Dv / VALUE_TILE][VALUE_STRIDE], a tile is [KEY_BLOCK][VALUE_TILE] */
+    REAL q_factor;      /* on q: -1, 0 or 1, the sign of the scale, so that the largest q . k has the largest score */
+    REAL factor;        /* on scores in the softmax: |scale| log2(e), 1 where they were adjusted */
+    REAL adjust_factor; /* on q . k before an adjustment: |scale| log2(e), or |scale| / softcap */
     REAL cap;           /* softcap log2(e), 0: off */
     REAL slope;         /* ALiBi slope times log2(e), 0: off */
 } WORK;
@@ -94,27 +100,49 @@ static inline VEC FN(select)(INTS where, VEC yes, VEC no)
     return (VEC)(((BITS)where & (BITS)yes) | (~(BITS)where & (BITS)no));
 }
 
-/* The larger; of a NaN and a number the number, so that a NaN score does not hide in the maximum. */
+/* x > y ? x : y, so that of a NaN and a number y is the result. */
 static inline VEC FN(max)(VEC x, VEC y)
 {
+#ifdef VECTOR_MAX
+    return VECTOR_MAX(x, y);
+#else
     return FN(select)(x > y, x, y);
+#endif
+}
+
+/* WIDTH x WIDTH elements: each round interleaves the first half of the vectors with the second. */
+static inline __attribute__((always_inline)) void FN(transpose)(VEC m[WIDTH])
+{
+    PORTABLE_UNROLL
+    for (int round = 1; round < WIDTH; round *= 2) {
+        VEC zipped[WIDTH];
+
+        PORTABLE_UNROLL
+        for (int n = 0; n < WIDTH / 2; n++) {
+            zipped[2 * n] = __builtin_shufflevector(m[n], m[n + WIDTH / 2], ZIP(LOW));
+            zipped[2 * n + 1] = __builtin_shufflevector(m[n], m[n + WIDTH / 2], ZIP(HIGH));
+        }
+        PORTABLE_UNROLL
+        for (int n = 0; n < WIDTH; n++)
+            m[n] = zipped[n];
+    }
 }
 
 /* 2^x in two factors, 2^x = (1 + *fraction) * *power with |fraction| < 0.42. x is rounded up to EXP2_MIN first, where
  * *power is 0. The polynomial is the minimax one on [-1/2, 1/2] with p(0) = 1 exactly (found with the Remez algorithm).
- */
+ * Added to EXP2_SHIFT, the integer part of x stands in the low bits, with the bias of an exponent. */
 static inline void FN(exp2_parts)(VEC x, VEC *fraction, VEC *power)
 {
     static const REAL c[] = EXP2_COEFFICIENTS;
-    const VEC bounded = FN(select)(x < FN(splat)(EXP2_MIN), FN(splat)(EXP2_MIN), x);
-    const VEC shifted = bounded + EXP2_SHIFT; /* the integer part stands in the low bits */
+    const VEC bounded = FN(max)(FN(splat)(EXP2_MIN), x); /* a NaN stays one */
+    const VEC shifted = bounded + EXP2_SHIFT;
     const VEC r = bounded - (shifted - EXP2_SHIFT);
     VEC p = FN(splat)(c[sizeof c / sizeof c[0] - 1]);
 
     for (int n = (int)(sizeof c / sizeof c[0]) - 2; n >= 0; n--)
         p = p * r + c[n];
     *fraction = p * r;
-    *power = (VEC)(((BITS)shifted << EXP2_MANTISSA) + ((WORD)EXP2_BIAS << EXP2_MANTISSA));
+    *power = (VEC)((BITS)shifted << EXP2_MANTISSA);
 }
 
 /* 2^x for x <= 0 (a little more is harmless); 0 for x <= EXP2_MIN and -inf, NaN for NaN. */
@@ -140,6 +168,46 @@ static inline VEC FN(tanh)(VEC y)
     return FN(select)(negative, -t, t);
 }
 
+/* WIDTH rows of `count` elements become `count` rows of WIDTH, LANES apart. */
+static void FN(rows_to_lanes)(const REAL *const from[WIDTH], int64_t count, REAL factor, REAL *restrict to)
+{
+    VEC m[WIDTH];
+    int64_t d = 0;
+
+    for (; d + WIDTH <= count; d += WIDTH) {
+        PORTABLE_UNROLL
+        for (int n = 0; n < WIDTH; n++)
+            m[n] = FN(load)(from[n] + d) * factor;
+        FN(transpose)(m);
+        PORTABLE_UNROLL
+        for (int n = 0; n < WIDTH; n++)
+            FN(store)(to + (d + n) * LANES, m[n]);
+    }
+    for (; d < count; d++)
+        for (int n = 0; n < WIDTH; n++)
+            to[d * LANES + n] = from[n][d] * factor;
+}
+
+/* The way back: `count` rows of WIDTH, LANES apart, times a factor of each lane, become WIDTH rows `stride` apart. */
+static void FN(lanes_to_rows)(const REAL *restrict from, int64_t count, VEC factor, REAL *restrict to, int64_t stride)
+{
+    VEC m[WIDTH];
+    int64_t d = 0;
+
+    for (; d + WIDTH <= count; d += WIDTH) {
+        PORTABLE_UNROLL
+        for (int n = 0; n < WIDTH; n++)
+            m[n] = FN(load)(from + (d + n) * LANES) * factor;
+        FN(transpose)(m);
+        PORTABLE_UNROLL
+        for (int n = 0; n < WIDTH; n++)
+            FN(store)(to + n * stride + d, m[n]);
+    }
+    for (; d < count; d++)
+        for (int n = 0; n < WIDTH; n++)
+            to[n * stride + d] = from[d * LANES + n] * factor[n];
+}
+
 /* Step 1: the query rows of a panel, transposed, and the keys that each sees. */
 static void FN(load_panel)(const WORK *w, int64_t row, int rows, PANEL *panel)
 {
@@ -147,6 +215,7 @@ static void FN(load_panel)(const WORK *w, int64_t row, int rows, PANEL *panel)
     const attn_array *q = &w->buffers->q;
     const size_t element = attn_dtype_size(problem->dtype);
     REAL position[LANES];
+    const REAL *from[WIDTH];
 
     panel->rows = rows;
     for (int lane = 0; lane < LANES; lane++) {
@@ -155,17 +224,19 @@ static void FN(load_panel)(const WORK *w, int64_t row, int rows, PANEL *panel)
         const int64_t i = attn_segments_global(w->setup->q_rows, r);
         const int64_t diagonal = i + problem->shape.kv_seq - problem->shape.seq;
         const attn_interval keys = attn_mask_row(&problem->mask, &problem->shape, w->task->b, i);
-        const REAL *from = CONVERT_FROM(problem->dtype, (const char *)q->data + (size_t)place * element, w->row, w->D);
+        const int n = lane % WIDTH;
 
-        for (int64_t d = 0; d < w->D; d++)
-            panel->q[d * LANES + lane] = from[d];
+        from[n] = CONVERT_FROM(problem->dtype, (const char *)q->data + (size_t)place * element,
+                               w->rows + n * w->row_stride, w->D);
+        if (n == WIDTH - 1)
+            FN(rows_to_lanes)(from, w->D, w->q_factor, panel->q + lane - n);
         panel->seen_lo[lane] = keys.lo;
         panel->seen_hi[lane] = keys.hi;
         if (lane == 0)
             panel->diagonal = diagonal;
         position[lane] = (REAL)(diagonal - panel->diagonal);
     }
-    for (int n = 0; n < 2; n++) {
+    for (int n = 0; n < VECTORS; n++) {
         panel->position[n] = FN(load)(position + n * WIDTH);
         panel->max[n] = FN(splat)((REAL)-INFINITY);
         panel->sum[n] = FN(splat)(0);
@@ -216,11 +287,11 @@ static KEYS FN(load_keys)(const WORK *w, int64_t part, int64_t begin, int64_t co
             CONVERT_FROM(dtype, k_from + (size_t)(j * k->row_stride) * element, w->k_block + j * w->D, w->D);
     }
     for (int64_t j = 0; j < count; j++) {
-        const REAL *row = CONVERT_FROM(dtype, v_from + (size_t)(j * v->row_stride) * element, w->row, w->Dv);
+        const REAL *row = CONVERT_FROM(dtype, v_from + (size_t)(j * v->row_stride) * element, w->rows, w->Dv);
         REAL *to = w->v_block + j * VALUE_TILE;
         int64_t d = 0;
 
-        for (; d + VALUE_TILE <= w->Dv; d += VALUE_TILE, to += KEY_BLOCK * VALUE_TILE)
+        for (; d + VALUE_TILE <= w->Dv; d += VALUE_TILE, to += VALUE_STRIDE)
             memcpy(to, row + d, VALUE_TILE * sizeof(REAL));
         for (int64_t n = 0; d + n < w->Dv; n++)
             to[n] = row[d + n];
@@ -228,47 +299,88 @@ static KEYS FN(load_keys)(const WORK *w, int64_t part, int64_t begin, int64_t co
     return keys;
 }
 
-/* Step 4: scores of `tile` keys against a panel. */
-static inline __attribute__((always_inline)) void FN(score_tile)(const int tile, const REAL *restrict q,
-                                                                 const REAL *restrict k, int64_t k_stride, int64_t D,
-                                                                 REAL factor, REAL *restrict scores)
+/* The keys and values after local row `begin` of a part, up to a block of them, to be prefetched in `times` portions. */
+static row_stream FN(stream_keys)(const WORK *w, int64_t part, int64_t begin, int64_t rows, int64_t times)
 {
-    VEC sum[KEY_TILE][2];
+    const size_t element = attn_dtype_size(w->setup->problem->dtype);
+    const attn_array *arrays[2] = {&w->buffers->k[part], &w->buffers->v[part]};
+    row_stream stream = {.bytes = {(size_t)w->D * element, (size_t)w->Dv * element}};
+    int64_t lines = 0;
 
-    PORTABLE_UNROLL
-    for (int j = 0; j < tile; j++)
-        sum[j][0] = sum[j][1] = FN(splat)(0);
-    for (int64_t d = 0; d < D; d++) {
-        const VEC q0 = FN(load)(q + d * LANES), q1 = FN(load)(q + d * LANES + WIDTH);
+    for (int n = 0; n < 2; n++) {
+        const attn_array *a = arrays[n];
+        const int64_t place = w->task->b * a->batch_stride + w->kv_head * a->head_stride + begin * a->row_stride;
 
-        PORTABLE_UNROLL
-        for (int j = 0; j < tile; j++) {
-            const VEC key = FN(splat)(k[j * k_stride + d]);
-
-            sum[j][0] += key * q0;
-            sum[j][1] += key * q1;
-        }
+        stream.row[n] = (const char *)a->data + (size_t)place * element;
+        stream.step[n] = (size_t)a->row_stride * element;
+        stream.rows[n] = rows;
+        lines += rows * (int64_t)((stream.bytes[n] + CACHE_LINE - 1) / CACHE_LINE);
     }
+    stream.lines = (lines + times - 1) / times;
+    return stream;
+}
+
+/* Step 4: scores of `tile` keys against a panel, and their maximum. Four steps of d stand together because the loop's own
+ * instructions would take the place of multiply-adds. */
+static inline __attribute__((always_inline)) void FN(score_step)(const int tile, const REAL *restrict q,
+                                                                 const REAL *restrict k, int64_t k_stride,
+                                                                 VEC sum[KEY_TILE][VECTORS])
+{
     PORTABLE_UNROLL
     for (int j = 0; j < tile; j++) {
-        FN(store)(scores + j * LANES, sum[j][0] * factor);
-        FN(store)(scores + j * LANES + WIDTH, sum[j][1] * factor);
+        const VEC key = FN(splat)(k[j * k_stride]);
+
+        PORTABLE_UNROLL
+        for (int n = 0; n < VECTORS; n++)
+            sum[j][n] += key * FN(load)(q + n * WIDTH);
     }
 }
 
-static void FN(score_keys)(const WORK *w, const PANEL *panel, const KEYS *keys, int64_t from, int64_t to)
+static inline __attribute__((always_inline)) void FN(score_tile)(const int tile, const REAL *restrict q,
+                                                                 const REAL *restrict k, int64_t k_stride, int64_t D,
+                                                                 REAL *restrict scores, VEC max[VECTORS])
 {
-    int64_t j = from;
+    VEC sum[KEY_TILE][VECTORS];
+    int64_t d = 0;
 
-    for (; j + KEY_TILE <= to; j += KEY_TILE)
-        FN(score_tile)
-    (KEY_TILE, panel->q, keys->k + j * keys->k_stride, keys->k_stride, w->D, w->factor, w->scores + j * LANES);
-    for (; j + 2 <= to; j += 2)
-        FN(score_tile)
-    (2, panel->q, keys->k + j * keys->k_stride, keys->k_stride, w->D, w->factor, w->scores + j * LANES);
-    for (; j < to; j++)
-        FN(score_tile)
-    (1, panel->q, keys->k + j * keys->k_stride, keys->k_stride, w->D, w->factor, w->scores + j * LANES);
+    PORTABLE_UNROLL
+    for (int j = 0; j < tile; j++)
+        for (int n = 0; n < VECTORS; n++)
+            sum[j][n] = FN(splat)(0);
+    for (; d + UNROLLED <= D; d += UNROLLED) {
+        PORTABLE_UNROLL
+        for (int n = 0; n < UNROLLED; n++)
+            FN(score_step)(tile, q + (d + n) * LANES, k + d + n, k_stride, sum);
+    }
+    for (; d < D; d++)
+        FN(score_step)(tile, q + d * LANES, k + d, k_stride, sum);
+    PORTABLE_UNROLL
+    for (int j = 0; j < tile; j++)
+        for (int n = 0; n < VECTORS; n++) {
+            max[n] = FN(max)(sum[j][n], max[n]);
+            FN(store)(scores + j * LANES + n * WIDTH, sum[j][n]);
+        }
+}
+
+static void FN(score_keys)(const WORK *w, const PANEL *panel, const KEYS *keys, int64_t from, int64_t to,
+                           row_stream *ahead, VEC max[VECTORS])
+{
+    const REAL *const q = panel->q, *k = keys->k + from * keys->k_stride;
+    const int64_t D = w->D, stride = keys->k_stride;
+    REAL *scores = w->scores + from * LANES;
+    VEC top[VECTORS];
+    int64_t left = to - from;
+
+    memcpy(top, max, sizeof top);
+    for (; left >= KEY_TILE; left -= KEY_TILE, k += KEY_TILE * stride, scores += KEY_TILE * LANES) {
+        prefetch_lines(ahead);
+        FN(score_tile)(KEY_TILE, q, k, stride, D, scores, top);
+    }
+    for (; left >= 2; left -= 2, k += 2 * stride, scores += 2 * LANES)
+        FN(score_tile)(2, q, k, stride, D, scores, top);
+    if (left > 0)
+        FN(score_tile)(1, q, k, stride, D, scores, top);
+    memcpy(max, top, sizeof top);
 }
 
 /* Step 5: softcap and ALiBi. */
@@ -279,8 +391,8 @@ static void FN(adjust_scores)(const WORK *w, const PANEL *panel, int64_t from, i
 
         if (w->slope != 0)
             distance = (REAL)(w->positions[j] - panel->diagonal);
-        for (int n = 0; n < 2; n++) {
-            VEC x = FN(load)(w->scores + j * LANES + n * WIDTH);
+        for (int n = 0; n < VECTORS; n++) {
+            VEC x = FN(load)(w->scores + j * LANES + n * WIDTH) * w->adjust_factor;
 
             if (w->cap != 0)
                 x = FN(tanh)(x) * w->cap;
@@ -305,7 +417,7 @@ static void FN(mask_scores)(const WORK *w, const PANEL *panel, const KEYS *keys,
         lo[lane] = (SWORD)(a < from ? from : a > to ? to : a);
         hi[lane] = (SWORD)(b < from ? from : b > to ? to : b);
     }
-    for (int n = 0; n < 2; n++) {
+    for (int n = 0; n < VECTORS; n++) {
         INTS low, high;
 
         memcpy(&low, lo + n * WIDTH, sizeof low);
@@ -319,63 +431,97 @@ static void FN(mask_scores)(const WORK *w, const PANEL *panel, const KEYS *keys,
     }
 }
 
-/* Step 7: the online softmax. Scores become weights; factor gets what the sums so far must be multiplied with. */
-static void FN(softmax)(const WORK *w, PANEL *panel, int64_t from, int64_t to, VEC factor[2])
+static void FN(find_max)(const WORK *w, int64_t from, int64_t to, VEC max[VECTORS])
 {
-    for (int n = 0; n < 2; n++) {
-        REAL *column = w->scores + n * WIDTH;
-        const VEC none = FN(splat)((REAL)-INFINITY);
-        VEC max = panel->max[n], sum = FN(splat)(0), base;
+    VEC top[VECTORS];
 
-        for (int64_t j = from; j < to; j++)
-            max = FN(max)(FN(load)(column + j * LANES), max);
-        base = FN(select)(max == none, FN(splat)(0), max); /* a row that has seen no key yet: 2^(-inf - 0) = 0 */
-        for (int64_t j = from; j < to; j++) {
-            const VEC p = FN(exp2)(FN(load)(column + j * LANES) - base);
+    for (int n = 0; n < VECTORS; n++)
+        top[n] = FN(splat)((REAL)-INFINITY);
+    for (int64_t j = from; j < to; j++)
+        for (int n = 0; n < VECTORS; n++)
+            top[n] = FN(max)(FN(load)(w->scores + j * LANES + n * WIDTH), top[n]);
+    memcpy(max, top, sizeof top);
+}
 
-            FN(store)(column + j * LANES, p);
-            sum += p;
-        }
-        factor[n] = FN(exp2)(panel->max[n] - base);
-        panel->sum[n] = panel->sum[n] * factor[n] + sum;
+/* Step 7: the online softmax. Scores become weights 2^(factor score - max); rescale gets what the sums so far must be
+ * multiplied with.
+ *   top  in, the largest score of each lane */
+static void FN(softmax)(const WORK *w, PANEL *panel, int64_t from, int64_t to, const VEC top[VECTORS],
+                        VEC rescale[VECTORS])
+{
+    const VEC none = FN(splat)((REAL)-INFINITY), factor = FN(splat)(w->factor);
+    VEC base[VECTORS], sum[VECTORS];
+
+    for (int n = 0; n < VECTORS; n++) {
+        const VEC max = FN(max)(top[n] * factor, panel->max[n]);
+
+        base[n] = FN(select)(max == none, FN(splat)(0), max); /* a row that has seen no key yet: 2^(-inf - 0) = 0 */
+        rescale[n] = FN(exp2)(panel->max[n] - base[n]);
         panel->max[n] = max;
+        sum[n] = FN(splat)(0);
     }
+    for (int64_t j = from; j < to; j++) {
+        PORTABLE_UNROLL
+        for (int n = 0; n < VECTORS; n++) {
+            REAL *const at = w->scores + j * LANES + n * WIDTH;
+            const VEC p = FN(exp2)(FN(load)(at) * factor - base[n]);
+
+            FN(store)(at, p);
+            sum[n] += p;
+        }
+    }
+    for (int n = 0; n < VECTORS; n++)
+        panel->sum[n] = panel->sum[n] * rescale[n] + sum[n];
 }
 
 /* Step 8: VALUE_TILE columns of V times the weights, added to the rescaled output. */
-static inline void FN(value_tile)(const REAL *restrict weights, const REAL *restrict v, int64_t count,
-                                  const VEC factor[2], REAL *restrict o)
+static inline __attribute__((always_inline)) void FN(value_step)(const REAL *restrict weights, const REAL *restrict v,
+                                                                 VEC sum[VALUE_TILE][VECTORS])
 {
-    VEC sum[VALUE_TILE][2];
+    PORTABLE_UNROLL
+    for (int d = 0; d < VALUE_TILE; d++) {
+        const VEC value = FN(splat)(v[d]);
+
+        PORTABLE_UNROLL
+        for (int n = 0; n < VECTORS; n++)
+            sum[d][n] += value * FN(load)(weights + n * WIDTH);
+    }
+}
+
+static inline void FN(value_tile)(const REAL *restrict weights, const REAL *restrict v, int64_t count,
+                                  const VEC rescale[VECTORS], REAL *restrict o)
+{
+    VEC sum[VALUE_TILE][VECTORS];
+    int64_t j = 0;
 
     PORTABLE_UNROLL
     for (int d = 0; d < VALUE_TILE; d++)
-        sum[d][0] = sum[d][1] = FN(splat)(0);
-    for (int64_t j = 0; j < count; j++) {
-        const VEC p0 = FN(load)(weights + j * LANES), p1 = FN(load)(weights + j * LANES + WIDTH);
-
+        for (int n = 0; n < VECTORS; n++)
+            sum[d][n] = FN(splat)(0);
+    for (; j + UNROLLED <= count; j += UNROLLED) {
         PORTABLE_UNROLL
-        for (int d = 0; d < VALUE_TILE; d++) {
-            const VEC value = FN(splat)(v[j * VALUE_TILE + d]);
-
-            sum[d][0] += value * p0;
-            sum[d][1] += value * p1;
-        }
+        for (int n = 0; n < UNROLLED; n++)
+            FN(value_step)(weights + (j + n) * LANES, v + (j + n) * VALUE_TILE, sum);
     }
+    for (; j < count; j++)
+        FN(value_step)(weights + j * LANES, v + j * VALUE_TILE, sum);
     PORTABLE_UNROLL
     for (int d = 0; d < VALUE_TILE; d++) {
-        FN(store)(o + d * LANES, FN(load)(o + d * LANES) * factor[0] + sum[d][0]);
-        FN(store)(o + d * LANES + WIDTH, FN(load)(o + d * LANES + WIDTH) * factor[1] + sum[d][1]);
+        for (int n = 0; n < VECTORS; n++) {
+            REAL *const at = o + d * LANES + n * WIDTH;
+
+            FN(store)(at, FN(load)(at) * rescale[n] + sum[d][n]);
+        }
     }
 }
 
 static void FN(add_values)(const WORK *w, const PANEL *panel, const KEYS *keys, int64_t from, int64_t to,
-                           const VEC factor[2])
+                           const VEC rescale[VECTORS])
 {
     const REAL *weights = w->scores + from * LANES, *v = keys->v + from * VALUE_TILE;
 
-    for (int64_t d = 0; d < w->Dv; d += VALUE_TILE, v += KEY_BLOCK * VALUE_TILE)
-        FN(value_tile)(weights, v, to - from, factor, panel->o + d * LANES);
+    for (int64_t d = 0; d < w->Dv; d += VALUE_TILE, v += VALUE_STRIDE)
+        FN(value_tile)(weights, v, to - from, rescale, panel->o + d * LANES);
 }
 
 /* Infinities and NaN have all bits of the exponent set; an integer sum of such cases vectorises. */
@@ -385,7 +531,7 @@ static bool FN(all_finite)(const WORK *w, const KEYS *keys, int64_t from, int64_
     WORD found = 0;
 
     for (int64_t d = 0; d < w->Dv; d += VALUE_TILE) {
-        const REAL *v = keys->v + d * KEY_BLOCK;
+        const REAL *v = keys->v + d / VALUE_TILE * VALUE_STRIDE;
 
         for (int64_t n = from * VALUE_TILE; n < to * VALUE_TILE; n++) {
             WORD bits;
@@ -399,13 +545,13 @@ static bool FN(all_finite)(const WORK *w, const KEYS *keys, int64_t from, int64_
 
 /* Step 8 where V has an infinity or NaN that some lane does not see: 0 times that must not reach the lane. */
 static void FN(add_visible_values)(const WORK *w, const PANEL *panel, const KEYS *keys, int64_t from, int64_t to,
-                                   const VEC factor[2])
+                                   const VEC rescale[VECTORS])
 {
     for (int lane = 0; lane < LANES; lane++) {
-        const REAL scale = factor[lane / WIDTH][lane % WIDTH];
+        const REAL scale = rescale[lane / WIDTH][lane % WIDTH];
 
         for (int64_t d = 0; d < w->Dv; d++) {
-            const REAL *v = keys->v + d / VALUE_TILE * KEY_BLOCK * VALUE_TILE + d % VALUE_TILE;
+            const REAL *v = keys->v + d / VALUE_TILE * VALUE_STRIDE + d % VALUE_TILE;
             REAL sum = 0;
 
             for (int64_t j = from; j < to; j++)
@@ -417,25 +563,30 @@ static void FN(add_visible_values)(const WORK *w, const PANEL *panel, const KEYS
 }
 
 /* Steps 4 to 8 for one panel and one block of `count` keys. */
-static void FN(visit_keys)(const WORK *w, PANEL *panel, const KEYS *keys, int64_t count)
+static void FN(visit_keys)(const WORK *w, PANEL *panel, const KEYS *keys, int64_t count, row_stream *ahead)
 {
     const int64_t from = panel->first > keys->begin ? panel->first - keys->begin : 0;
     const int64_t to = panel->last < keys->begin + count ? panel->last - keys->begin : count;
     const bool partial = panel->all_from > keys->begin + from || panel->all_to < keys->begin + to;
-    VEC factor[2];
+    const bool adjusted = w->cap != 0 || w->slope != 0;
+    VEC top[VECTORS], rescale[VECTORS];
 
     if (from >= to)
         return;
-    FN(score_keys)(w, panel, keys, from, to);
-    if (w->cap != 0 || w->slope != 0)
+    for (int n = 0; n < VECTORS; n++)
+        top[n] = FN(splat)((REAL)-INFINITY);
+    FN(score_keys)(w, panel, keys, from, to, ahead, top);
+    if (adjusted)
         FN(adjust_scores)(w, panel, from, to);
     if (partial)
         FN(mask_scores)(w, panel, keys, from, to);
-    FN(softmax)(w, panel, from, to, factor);
+    if (adjusted || partial)
+        FN(find_max)(w, from, to, top);
+    FN(softmax)(w, panel, from, to, top, rescale);
     if (partial && !FN(all_finite)(w, keys, from, to))
-        FN(add_visible_values)(w, panel, keys, from, to, factor);
+        FN(add_visible_values)(w, panel, keys, from, to, rescale);
     else
-        FN(add_values)(w, panel, keys, from, to, factor);
+        FN(add_values)(w, panel, keys, from, to, rescale);
 }
 
 /* Step 9: divide, add the sink, write o and lse. */
@@ -445,13 +596,14 @@ static void FN(store_panel)(const WORK *w, int64_t row, const PANEL *panel)
     const attn_array *o = &w->buffers->o, *lse = &w->buffers->lse;
     const double *sinks = setup->add_sinks ? setup->problem->score.sinks : NULL;
     const size_t element = attn_dtype_size(setup->o_dtype);
+    REAL scales[WIDTH];
 
     for (int lane = 0; lane < panel->rows; lane++) {
+        const int n = lane % WIDTH;
         const int64_t r = row + lane;
-        const int64_t o_place = w->task->b * o->batch_stride + w->task->h * o->head_stride + r * o->row_stride;
-        const int64_t lse_place = w->task->b * lse->batch_stride + w->task->h * lse->head_stride + r * lse->row_stride;
-        double max = (double)panel->max[lane / WIDTH][lane % WIDTH] * LN_2;
-        double sum = (double)panel->sum[lane / WIDTH][lane % WIDTH], scale = 1;
+        const int64_t place = w->task->b * lse->batch_stride + w->task->h * lse->head_stride + r * lse->row_stride;
+        double max = (double)panel->max[lane / WIDTH][n] * LN_2;
+        double sum = (double)panel->sum[lane / WIDTH][n], scale = 1;
 
         if (sinks != NULL) {
             const double sink = sinks[setup->head_begin + w->task->h];
@@ -461,11 +613,18 @@ static void FN(store_panel)(const WORK *w, int64_t row, const PANEL *panel)
             sum = sum * scale + exp(sink - larger);
             max = larger;
         }
-        scale = sum == 0 ? 0 : scale / sum;
-        for (int64_t d = 0; d < w->Dv; d++)
-            w->row[d] = panel->o[d * LANES + lane] * (REAL)scale;
-        CONVERT_TO(setup->o_dtype, (char *)o->data + (size_t)o_place * element, w->row, w->Dv);
-        ((REAL *)lse->data)[lse_place] = (REAL)(sum == 0 ? -INFINITY : max + log(sum));
+        scales[n] = (REAL)(sum == 0 ? 0 : scale / sum);
+        ((REAL *)lse->data)[place] = (REAL)(sum == 0 ? -INFINITY : max + log(sum));
+        if (n < WIDTH - 1 && lane < panel->rows - 1)
+            continue;
+        for (int m = n + 1; m < WIDTH; m++)
+            scales[m] = 0;
+        FN(lanes_to_rows)(panel->o + lane - n, w->Dv, FN(load)(scales), w->rows, w->row_stride);
+        for (int m = 0; m <= n; m++) {
+            const int64_t to = w->task->b * o->batch_stride + w->task->h * o->head_stride + (r - n + m) * o->row_stride;
+
+            CONVERT_TO(setup->o_dtype, (char *)o->data + (size_t)to * element, w->rows + m * w->row_stride, w->Dv);
+        }
     }
 }
 
@@ -484,9 +643,10 @@ static size_t FN(scratch_bytes)(int64_t D, int64_t Dv, int64_t rows)
     const size_t padded_Dv = (size_t)portable_pad(Dv);
 
     return portable_round(panels * sizeof(PANEL)) + panels * portable_round((size_t)D * LANES * sizeof(REAL)) +
-           panels * portable_round(padded_Dv * LANES * sizeof(REAL)) + portable_round(wide * sizeof(REAL)) +
+           panels * portable_round(padded_Dv * LANES * sizeof(REAL)) + portable_round(WIDTH * wide * sizeof(REAL)) +
            portable_round(KEY_BLOCK * LANES * sizeof(REAL)) + portable_round(KEY_BLOCK * sizeof(int64_t)) +
-           portable_round(KEY_BLOCK * (size_t)D * sizeof(REAL)) + portable_round(KEY_BLOCK * padded_Dv * sizeof(REAL));
+           portable_round(KEY_BLOCK * (size_t)D * sizeof(REAL)) +
+           portable_round(padded_Dv / VALUE_TILE * VALUE_STRIDE * sizeof(REAL));
 }
 
 static WORK FN(open_work)(const attn_forward_setup *setup, const attn_forward_buffers *buffers, const attn_task *task,
@@ -501,11 +661,13 @@ static WORK FN(open_work)(const attn_forward_setup *setup, const attn_forward_bu
               .Dv = problem->shape.v_head_dim,
               .padded_Dv = portable_pad(problem->shape.v_head_dim),
               .kv_head = attn_task_kv_head(setup, task->h),
-              .factor = (REAL)(score->softcap > 0 ? score->scale / score->softcap : score->scale * LOG2_E),
+              .q_factor = (REAL)((score->scale > 0) - (score->scale < 0)),
               .cap = (REAL)(score->softcap * LOG2_E)};
 
     if (score->alibi_slopes != NULL)
         w.slope = (REAL)(score->alibi_slopes[setup->head_begin + task->h] * LOG2_E);
+    w.adjust_factor = (REAL)(fabs(score->scale) * (score->softcap > 0 ? 1 / score->softcap : LOG2_E));
+    w.factor = w.cap != 0 || w.slope != 0 || score->scale == 0 ? 1 : w.adjust_factor;
     w.panel_count = (int)((task->rows + LANES - 1) / LANES);
     w.panels = (PANEL *)(void *)scratch;
     scratch += portable_round((size_t)w.panel_count * sizeof(PANEL));
@@ -513,14 +675,15 @@ static WORK FN(open_work)(const attn_forward_setup *setup, const attn_forward_bu
         w.panels[n].q = FN(take)(&scratch, (size_t)w.D * LANES);
         w.panels[n].o = FN(take)(&scratch, (size_t)w.padded_Dv * LANES);
     }
-    w.row = FN(take)(&scratch, (size_t)(w.D > w.Dv ? w.D : w.Dv));
+    w.row_stride = w.D > w.Dv ? w.D : w.Dv;
+    w.rows = FN(take)(&scratch, (size_t)(WIDTH * w.row_stride));
     w.scores = FN(take)(&scratch, KEY_BLOCK * LANES);
     w.positions = (int64_t *)(void *)scratch;
     scratch += portable_round(KEY_BLOCK * sizeof(int64_t));
     w.k_block = FN(take)(&scratch, KEY_BLOCK * (size_t)w.D);
-    w.v_block = FN(take)(&scratch, KEY_BLOCK * (size_t)w.padded_Dv);
+    w.v_block = FN(take)(&scratch, (size_t)w.padded_Dv / VALUE_TILE * VALUE_STRIDE);
     if (w.padded_Dv > w.Dv) /* columns that load_keys does not write, in the last tile */
-        memset(w.v_block + KEY_BLOCK * (w.padded_Dv - VALUE_TILE), 0, KEY_BLOCK * VALUE_TILE * sizeof(REAL));
+        memset(w.v_block + (w.padded_Dv / VALUE_TILE - 1) * VALUE_STRIDE, 0, VALUE_STRIDE * sizeof(REAL));
     return w;
 }
 
@@ -541,12 +704,14 @@ static void FN(visit_part)(WORK *w, int64_t part)
     }
     for (int64_t begin = first; begin < last; begin += KEY_BLOCK) {
         const int64_t count = last - begin < KEY_BLOCK ? last - begin : KEY_BLOCK;
+        const int64_t next = begin + count, left = last - next < KEY_BLOCK ? last - next : KEY_BLOCK;
+        row_stream ahead = FN(stream_keys)(w, part, next, left, w->panel_count * (KEY_BLOCK / KEY_TILE));
         const KEYS keys = FN(load_keys)(w, part, begin, count);
 
         if (w->slope != 0)
             find_positions(rows, begin, count, w->positions);
         for (int n = 0; n < w->panel_count; n++)
-            FN(visit_keys)(w, &w->panels[n], &keys, count);
+            FN(visit_keys)(w, &w->panels[n], &keys, count, &ahead);
     }
 }
 
@@ -574,3 +739,4 @@ static void FN(forward)(const attn_forward_setup *setup, const attn_forward_buff
 #undef KEYS
 #undef WIDTH
 #undef LANES
+#undef VALUE_STRIDE

@@ -140,12 +140,13 @@ if ${CC:-cc} -shared -fPIC -o "$library" "$here/crash_at.c" -ldl; then
     real=$ATTNBENCH
     printf '#!/bin/sh\nLD_PRELOAD="%s" exec "%s" "$@"\n' "$library" "$real" >"$scratch/crashing"
     chmod +x "$scratch/crashing"
-    export CRASH_PATH=few.h5 ASAN_OPTIONS=verify_asan_link_order=0
+    export CRASH_PATH=few.h5 ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0
     CRASH_COUNT=$scratch/count "$scratch/crashing" "${few[@]}" --output few.h5 >"$out" 2>"$err"
     total=$(cat "$scratch/count")
     cases few.h5 >undisturbed.few
     check "steps were counted" test "$total" -gt 20
     [ "$steps" -lt "$total" ] || steps=$total
+    published=0
     for ((n = 1; n <= steps; n++)); do
         rm -rf few.h5*
         : >kept
@@ -155,6 +156,8 @@ if ${CC:-cc} -shared -fPIC -o "$library" "$here/crash_at.c" -ldl; then
         code=$?
         check "killed at step $((n * total / steps)) of $total" test "$code" -eq 137
         check_published few.h5
+        check "no fewer cases than at the step before" test "$(lines now)" -ge "$published"
+        published=$(lines now)
         expect 1 0 "${few[@]}" --output few.h5 --resume
         check_complete few.h5
     done

@@ -18,7 +18,7 @@ printf '#!/bin/sh\nLD_PRELOAD="%s" exec "%s" "$@"\n' "${ATTN_COUNTING_IO:?}" "$r
 chmod +x "$scratch/counting"
 # A sanitizer comes before all other libraries, and has memory of its own.
 sanitized=$(grep -qa __asan_init "$real" && echo yes)
-export ASAN_OPTIONS=verify_asan_link_order=0
+export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0
 
 # figure RANK NAME: what was counted on a rank.
 figure() { sed -n "s/^counted: rank $1 .*$2 \([0-9]*\).*/\1/p" "$err"; }

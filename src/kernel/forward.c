@@ -38,38 +38,57 @@ static int64_t round_up(int64_t value, int64_t multiple)
     return (value + multiple - 1) / multiple * multiple;
 }
 
-/* Rows of a task: the kernel's best, less when that would leave threads without work or badly balanced. */
+/* The query heads of a call that share a key-value head; the first and last of a call may have less than the group. */
+typedef struct head_group {
+    int64_t kv_head, head, heads; /* local numbers */
+} head_group;
+
+static int64_t count_groups(const attn_forward_setup *setup)
+{
+    const int64_t group = attn_shape_group(&setup->problem->shape);
+
+    if (setup->head_count == 0)
+        return 0;
+    return (setup->head_begin + setup->head_count - 1) / group - setup->head_begin / group + 1;
+}
+
+static head_group group_at(const attn_forward_setup *setup, int64_t index)
+{
+    const int64_t group = attn_shape_group(&setup->problem->shape), shared = setup->head_begin / group + index;
+    const int64_t end = setup->head_begin + setup->head_count;
+    const int64_t first = shared * group > setup->head_begin ? shared * group : setup->head_begin;
+    const int64_t last = (shared + 1) * group < end ? (shared + 1) * group : end;
+
+    return (head_group){shared - setup->kv_head_begin, first - setup->head_begin, last - first};
+}
+
+/* Folded rows of a task: the kernel's best, less when that would leave threads without work or badly balanced. */
 static int64_t choose_rows(const attn_kernel *kernel, const attn_forward_setup *setup)
 {
     enum { TASKS_PER_THREAD = 6 };
     const attn_problem *problem = setup->problem;
     const int64_t best = kernel->block_rows(&problem->shape, problem->dtype);
     const int64_t panel = kernel->panel_rows(problem->dtype);
-    const int64_t heads = problem->shape.batch * setup->head_count;
+    const int64_t folded = problem->shape.batch * setup->head_count * setup->q_rows->rows;
     const int64_t wanted = (int64_t)setup->threads * TASKS_PER_THREAD;
-    int64_t rows = setup->q_rows->rows, blocks;
+    int64_t rows;
 
-    if (setup->threads == 1 || heads == 0 || rows == 0)
+    if (setup->threads == 1)
         return best;
-    blocks = (wanted + heads - 1) / heads; /* of each head */
-    rows = round_up((rows + blocks - 1) / blocks, panel);
-    return rows < best ? rows : best;
+    rows = round_up((folded + wanted - 1) / wanted, panel);
+    return rows < panel ? panel : rows < best ? rows : best;
 }
 
-/* Visible pairs of some query rows of one head. The interval of a row is the same for all heads. */
-static int64_t count_pairs(const attn_forward_setup *setup, int64_t b, int64_t row, int64_t rows)
+/* Visible pairs of a query row. The interval is the same for all heads. */
+static int64_t count_row_pairs(const attn_forward_setup *setup, int64_t b, int64_t row)
 {
     const attn_problem *problem = setup->problem;
+    const int64_t i = attn_segments_global(setup->q_rows, row);
+    const attn_interval keys = attn_mask_row(&problem->mask, &problem->shape, b, i);
     int64_t pairs = 0;
 
-    for (int64_t r = row; r < row + rows; r++) {
-        const int64_t i = attn_segments_global(setup->q_rows, r);
-        const attn_interval keys = attn_mask_row(&problem->mask, &problem->shape, b, i);
-
-        for (int64_t p = 0; p < setup->part_count; p++)
-            pairs +=
-                attn_segments_below(setup->part_rows[p], keys.hi) - attn_segments_below(setup->part_rows[p], keys.lo);
-    }
+    for (int64_t p = 0; p < setup->part_count; p++)
+        pairs += attn_segments_below(setup->part_rows[p], keys.hi) - attn_segments_below(setup->part_rows[p], keys.lo);
     return pairs;
 }
 
@@ -81,27 +100,62 @@ static int by_work(const void *left, const void *right)
         return a->pairs < b->pairs ? 1 : -1;
     if (a->b != b->b)
         return a->b < b->b ? -1 : 1;
-    if (a->h != b->h)
-        return a->h < b->h ? -1 : 1;
+    if (a->head != b->head)
+        return a->head < b->head ? -1 : 1;
     return a->row < b->row ? -1 : a->row > b->row;
 }
 
-static void make_tasks(attn_forward *forward, int64_t rows_of_task)
+static int64_t count_tasks(const attn_forward_setup *setup, int64_t rows_of_task)
+{
+    int64_t count = 0;
+
+    for (int64_t g = 0; g < count_groups(setup); g++)
+        count += (group_at(setup, g).heads * setup->q_rows->rows + rows_of_task - 1) / rows_of_task;
+    return count * setup->problem->shape.batch;
+}
+
+/* sums [rows + 1]: visible pairs of all query rows of batch b before each. */
+static void sum_pairs(const attn_forward_setup *setup, int64_t b, int64_t *sums)
+{
+    sums[0] = 0;
+    for (int64_t r = 0; r < setup->q_rows->rows; r++)
+        sums[r + 1] = sums[r] + count_row_pairs(setup, b, r);
+}
+
+/* Visible pairs of the folded rows before `folded` of a group of so many heads. */
+static int64_t pairs_before(const int64_t *sums, int64_t heads, int64_t folded)
+{
+    const int64_t row = folded / heads, rest = folded % heads;
+
+    return heads * sums[row] + (rest > 0 ? rest * (sums[row + 1] - sums[row]) : 0);
+}
+
+static void make_tasks(attn_forward *forward, int64_t rows_of_task, int64_t *sums)
 {
     const attn_forward_setup *setup = &forward->setup;
+    const int64_t groups = count_groups(setup);
     int64_t next = 0;
 
-    for (int64_t row = 0; row < setup->q_rows->rows; row += rows_of_task) {
-        const int64_t left = setup->q_rows->rows - row;
-        const int64_t rows = left < rows_of_task ? left : rows_of_task;
-        int64_t pairs = 0;
+    for (int64_t b = 0; b < setup->problem->shape.batch; b++) {
+        if (b == 0 || setup->problem->mask.kv_len != NULL) /* only key padding differs between batches */
+            sum_pairs(setup, b, sums);
+        for (int64_t g = 0; g < groups; g++) {
+            const head_group at = group_at(setup, g);
+            const int64_t folded = at.heads * setup->q_rows->rows;
 
-        for (int64_t b = 0; b < setup->problem->shape.batch; b++) {
-            if (b == 0 || setup->problem->mask.kv_len != NULL) /* only key padding differs between batches */
-                pairs = count_pairs(setup, b, row, rows);
-            for (int64_t h = 0; h < setup->head_count; h++)
-                forward->tasks[next++] = (attn_task){.b = b, .h = h, .row = row, .rows = rows, .pairs = pairs};
-            forward->pairs += pairs * setup->head_count;
+            for (int64_t row = 0; row < folded; row += rows_of_task) {
+                const int64_t end = row + rows_of_task < folded ? row + rows_of_task : folded;
+                const int64_t pairs = pairs_before(sums, at.heads, end) - pairs_before(sums, at.heads, row);
+
+                forward->tasks[next++] = (attn_task){.b = b,
+                                                     .kv_head = at.kv_head,
+                                                     .head = at.head,
+                                                     .heads = at.heads,
+                                                     .row = row,
+                                                     .rows = end - row,
+                                                     .pairs = pairs};
+                forward->pairs += pairs;
+            }
         }
     }
     assert(next == forward->task_count);
@@ -126,7 +180,7 @@ attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_se
 {
     const attn_problem *problem = setup->problem;
     char reason[ATTN_MESSAGE_MAX];
-    int64_t rows, blocks, count;
+    int64_t rows, count, *sums;
     size_t scratch, bytes;
     int granted;
     attn_forward *forward;
@@ -135,13 +189,12 @@ attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_se
     if (!attn_kernel_available(kernel, problem->dtype, reason, sizeof reason))
         return attn_error_set(error, ATTN_UNSUPPORTED, "kernel %s: %s", kernel->name, reason);
     rows = choose_rows(kernel, setup);
-    blocks = (setup->q_rows->rows + rows - 1) / rows;
+    count = count_tasks(setup, rows);
     scratch = (kernel->scratch_bytes(&problem->shape, problem->dtype, rows) + ATTN_ALIGNMENT - 1) / ATTN_ALIGNMENT *
               ATTN_ALIGNMENT;
-    if (!attn_int64_multiply(problem->shape.batch * setup->head_count, blocks, &count) ||
-        !attn_size_multiply(scratch, (size_t)setup->threads, &bytes))
-        return attn_error_set(error, ATTN_MEMORY, "the tasks of %lld heads do not fit in memory",
-                              (long long)setup->head_count);
+    if (!attn_size_multiply(scratch, (size_t)setup->threads, &bytes))
+        return attn_error_set(error, ATTN_MEMORY, "the scratch of %d threads does not fit in memory", setup->threads);
+    sums = attn_calloc_array(setup->q_rows->rows + 1, sizeof *sums);
     forward = calloc(1, sizeof *forward);
     if (forward != NULL) {
         forward->kernel = kernel;
@@ -151,17 +204,19 @@ attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_se
         forward->tasks = attn_calloc_array(count + 1, sizeof *forward->tasks);
         forward->scratch = attn_aligned_alloc(bytes + ATTN_ALIGNMENT);
     }
-    if (forward == NULL || forward->tasks == NULL || forward->scratch == NULL) {
+    if (sums == NULL || forward == NULL || forward->tasks == NULL || forward->scratch == NULL) {
+        free(sums);
         attn_forward_destroy(forward);
         return attn_error_set(error, ATTN_MEMORY, "no memory for %lld tasks and %zu bytes of scratch", (long long)count,
                               bytes);
     }
+    make_tasks(forward, rows, sums);
+    free(sums);
     granted = place_scratch(forward);
     if (granted < setup->threads) {
         attn_forward_destroy(forward);
         return attn_error_set(error, ATTN_UNSUPPORTED, "threads %d: OpenMP grants %d here", setup->threads, granted);
     }
-    make_tasks(forward, rows);
     *out = forward;
     return ATTN_OK;
 }

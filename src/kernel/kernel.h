@@ -1,7 +1,7 @@
 /* The contract between the forward pass (forward.c) and the kernels (one file each).
  *
  * forward.c owns the tasks, the threads and the scratch memory; a kernel computes one task: some consecutive query rows
- * of one head against all visible keys of all parts. A kernel does no MPI, no allocation, no I/O, and cannot fail. It
+ * of the heads that share a key-value head, against all visible keys of all parts. A kernel does no MPI, no allocation, no I/O, and cannot fail. It
  * owns its edges: any row count up to block_rows, any D and Dv, any alignment, any strides. Arrays do not alias. A row
  * without a visible key gets o = 0 and lse = -inf (or its sink). Every row of the task is written.
  */
@@ -10,13 +10,27 @@
 
 #include <attn/kernel.h>
 
+/* Rows of a task are folded: the query heads that share a key-value head stand together, row by row, so that keys and
+ * values are read once for all of them. Folded row f is query row f / heads of head `head + f % heads`; the visible
+ * intervals of consecutive folded rows rise as those of the rows do. */
 typedef struct attn_task {
     int64_t b;
-    int64_t h;   /* local query head */
-    int64_t row; /* first local query row */
-    int64_t rows;
-    int64_t pairs; /* visible pairs: the work */
+    int64_t kv_head;     /* local key-value head */
+    int64_t head, heads; /* local query heads head .. head + heads - 1, all of kv_head */
+    int64_t row, rows;   /* folded rows row .. row + rows - 1 */
+    int64_t pairs;       /* visible pairs: the work */
 } attn_task;
+
+/* The local query head of a folded row, and its local query row. */
+static inline int64_t attn_task_head(const attn_task *task, int64_t folded)
+{
+    return task->head + folded % task->heads;
+}
+
+static inline int64_t attn_task_row(const attn_task *task, int64_t folded)
+{
+    return folded / task->heads;
+}
 
 /* Computes one task.
  *   scratch  [scratch_bytes], 64-byte aligned, this thread's own, contents undefined before and after */
@@ -32,11 +46,5 @@ struct attn_kernel {
     int64_t (*panel_rows)(attn_dtype dtype);                          /* rows of a task are best a multiple of this */
     size_t (*scratch_bytes)(const attn_shape *shape, attn_dtype dtype, int64_t rows);
 };
-
-/* The key-value head, local to the call's arrays, of a local query head. */
-static inline int64_t attn_task_kv_head(const attn_forward_setup *setup, int64_t h)
-{
-    return (setup->head_begin + h) / attn_shape_group(&setup->problem->shape) - setup->kv_head_begin;
-}
 
 #endif

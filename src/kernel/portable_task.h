@@ -38,6 +38,7 @@ typedef SWORD FN(ints) __attribute__((vector_size(VECTOR_BYTES)));
 typedef struct PANEL {
     VEC max[VECTORS], sum[VECTORS];         /* of x so far; of 2^(x - max) */
     VEC position[VECTORS];                  /* i' of each lane, less that of lane 0 */
+    VEC slope[VECTORS];                     /* ALiBi slope times log2(e) */
     REAL *q, *o;                            /* [D][LANES], [padded Dv][LANES] */
     int64_t seen_lo[LANES], seen_hi[LANES]; /* visible keys, global numbers */
     int64_t lo[LANES], hi[LANES];           /* the same in the part at hand, local numbers */
@@ -52,7 +53,7 @@ typedef struct WORK {
     const attn_forward_setup *setup;
     const attn_forward_buffers *buffers;
     const attn_task *task;
-    int64_t D, Dv, kv_head;
+    int64_t D, Dv;
     int64_t padded_Dv; /* Dv up to whole tiles */
     PANEL *panels;
     int panel_count;
@@ -66,7 +67,7 @@ typedef struct WORK {
     REAL factor;        /* on scores in the softmax: |scale| log2(e), 1 where they were adjusted */
     REAL adjust_factor; /* on q . k before an adjustment: |scale| log2(e), or |scale| / softcap */
     REAL cap;           /* softcap log2(e), 0: off */
-    REAL slope;         /* ALiBi slope times log2(e), 0: off */
+    bool alibi;
 } WORK;
 
 /* A block of keys and values in REAL. */
@@ -214,13 +215,15 @@ static void FN(load_panel)(const WORK *w, int64_t row, int rows, PANEL *panel)
     const attn_problem *problem = w->setup->problem;
     const attn_array *q = &w->buffers->q;
     const size_t element = attn_dtype_size(problem->dtype);
-    REAL position[LANES];
+    const double *slopes = problem->score.alibi_slopes;
+    REAL position[LANES], slope[LANES];
     const REAL *from[WIDTH];
 
     panel->rows = rows;
     for (int lane = 0; lane < LANES; lane++) {
-        const int64_t r = row + (lane < rows ? lane : rows - 1);
-        const int64_t place = w->task->b * q->batch_stride + w->task->h * q->head_stride + r * q->row_stride;
+        const int64_t f = row + (lane < rows ? lane : rows - 1);
+        const int64_t h = attn_task_head(w->task, f), r = attn_task_row(w->task, f);
+        const int64_t place = w->task->b * q->batch_stride + h * q->head_stride + r * q->row_stride;
         const int64_t i = attn_segments_global(w->setup->q_rows, r);
         const int64_t diagonal = i + problem->shape.kv_seq - problem->shape.seq;
         const attn_interval keys = attn_mask_row(&problem->mask, &problem->shape, w->task->b, i);
@@ -235,9 +238,11 @@ static void FN(load_panel)(const WORK *w, int64_t row, int rows, PANEL *panel)
         if (lane == 0)
             panel->diagonal = diagonal;
         position[lane] = (REAL)(diagonal - panel->diagonal);
+        slope[lane] = slopes != NULL ? (REAL)(slopes[w->setup->head_begin + h] * LOG2_E) : 0;
     }
     for (int n = 0; n < VECTORS; n++) {
         panel->position[n] = FN(load)(position + n * WIDTH);
+        panel->slope[n] = FN(load)(slope + n * WIDTH);
         panel->max[n] = FN(splat)((REAL)-INFINITY);
         panel->sum[n] = FN(splat)(0);
     }
@@ -273,10 +278,10 @@ static KEYS FN(load_keys)(const WORK *w, int64_t part, int64_t begin, int64_t co
     const attn_array *k = &w->buffers->k[part], *v = &w->buffers->v[part];
     const char *k_from =
         (const char *)k->data +
-        (size_t)(w->task->b * k->batch_stride + w->kv_head * k->head_stride + begin * k->row_stride) * element;
+        (size_t)(w->task->b * k->batch_stride + w->task->kv_head * k->head_stride + begin * k->row_stride) * element;
     const char *v_from =
         (const char *)v->data +
-        (size_t)(w->task->b * v->batch_stride + w->kv_head * v->head_stride + begin * v->row_stride) * element;
+        (size_t)(w->task->b * v->batch_stride + w->task->kv_head * v->head_stride + begin * v->row_stride) * element;
     KEYS keys = {.k = w->k_block, .k_stride = w->D, .v = w->v_block, .begin = begin};
 
     if (element == sizeof(REAL)) {
@@ -309,7 +314,7 @@ static row_stream FN(stream_keys)(const WORK *w, int64_t part, int64_t begin, in
 
     for (int n = 0; n < 2; n++) {
         const attn_array *a = arrays[n];
-        const int64_t place = w->task->b * a->batch_stride + w->kv_head * a->head_stride + begin * a->row_stride;
+        const int64_t place = w->task->b * a->batch_stride + w->task->kv_head * a->head_stride + begin * a->row_stride;
 
         stream.row[n] = (const char *)a->data + (size_t)place * element;
         stream.step[n] = (size_t)a->row_stride * element;
@@ -389,17 +394,17 @@ static void FN(adjust_scores)(const WORK *w, const PANEL *panel, int64_t from, i
     for (int64_t j = from; j < to; j++) {
         REAL distance = 0;
 
-        if (w->slope != 0)
+        if (w->alibi)
             distance = (REAL)(w->positions[j] - panel->diagonal);
         for (int n = 0; n < VECTORS; n++) {
             VEC x = FN(load)(w->scores + j * LANES + n * WIDTH) * w->adjust_factor;
 
             if (w->cap != 0)
                 x = FN(tanh)(x) * w->cap;
-            if (w->slope != 0) {
+            if (w->alibi) {
                 const VEC away = panel->position[n] - distance;
 
-                x -= FN(select)(away < 0, -away, away) * w->slope;
+                x -= FN(select)(away < 0, -away, away) * panel->slope[n];
             }
             FN(store)(w->scores + j * LANES + n * WIDTH, x);
         }
@@ -568,7 +573,7 @@ static void FN(visit_keys)(const WORK *w, PANEL *panel, const KEYS *keys, int64_
     const int64_t from = panel->first > keys->begin ? panel->first - keys->begin : 0;
     const int64_t to = panel->last < keys->begin + count ? panel->last - keys->begin : count;
     const bool partial = panel->all_from > keys->begin + from || panel->all_to < keys->begin + to;
-    const bool adjusted = w->cap != 0 || w->slope != 0;
+    const bool adjusted = w->cap != 0 || w->alibi;
     VEC top[VECTORS], rescale[VECTORS];
 
     if (from >= to)
@@ -600,13 +605,13 @@ static void FN(store_panel)(const WORK *w, int64_t row, const PANEL *panel)
 
     for (int lane = 0; lane < panel->rows; lane++) {
         const int n = lane % WIDTH;
-        const int64_t r = row + lane;
-        const int64_t place = w->task->b * lse->batch_stride + w->task->h * lse->head_stride + r * lse->row_stride;
+        const int64_t h = attn_task_head(w->task, row + lane), r = attn_task_row(w->task, row + lane);
+        const int64_t place = w->task->b * lse->batch_stride + h * lse->head_stride + r * lse->row_stride;
         double max = (double)panel->max[lane / WIDTH][n] * LN_2;
         double sum = (double)panel->sum[lane / WIDTH][n], scale = 1;
 
         if (sinks != NULL) {
-            const double sink = sinks[setup->head_begin + w->task->h];
+            const double sink = sinks[setup->head_begin + h];
             const double larger = sink > max ? sink : max;
 
             scale = exp(max - larger);
@@ -621,7 +626,9 @@ static void FN(store_panel)(const WORK *w, int64_t row, const PANEL *panel)
             scales[m] = 0;
         FN(lanes_to_rows)(panel->o + lane - n, w->Dv, FN(load)(scales), w->rows, w->row_stride);
         for (int m = 0; m <= n; m++) {
-            const int64_t to = w->task->b * o->batch_stride + w->task->h * o->head_stride + (r - n + m) * o->row_stride;
+            const int64_t f = row + lane - n + m;
+            const int64_t to = w->task->b * o->batch_stride + attn_task_head(w->task, f) * o->head_stride +
+                               attn_task_row(w->task, f) * o->row_stride;
 
             CONVERT_TO(setup->o_dtype, (char *)o->data + (size_t)to * element, w->rows + m * w->row_stride, w->Dv);
         }
@@ -660,14 +667,12 @@ static WORK FN(open_work)(const attn_forward_setup *setup, const attn_forward_bu
               .D = problem->shape.head_dim,
               .Dv = problem->shape.v_head_dim,
               .padded_Dv = portable_pad(problem->shape.v_head_dim),
-              .kv_head = attn_task_kv_head(setup, task->h),
+              .alibi = score->alibi_slopes != NULL,
               .q_factor = (REAL)((score->scale > 0) - (score->scale < 0)),
               .cap = (REAL)(score->softcap * LOG2_E)};
 
-    if (score->alibi_slopes != NULL)
-        w.slope = (REAL)(score->alibi_slopes[setup->head_begin + task->h] * LOG2_E);
     w.adjust_factor = (REAL)(fabs(score->scale) * (score->softcap > 0 ? 1 / score->softcap : LOG2_E));
-    w.factor = w.cap != 0 || w.slope != 0 || score->scale == 0 ? 1 : w.adjust_factor;
+    w.factor = w.cap != 0 || w.alibi || score->scale == 0 ? 1 : w.adjust_factor;
     w.panel_count = (int)((task->rows + LANES - 1) / LANES);
     w.panels = (PANEL *)(void *)scratch;
     scratch += portable_round((size_t)w.panel_count * sizeof(PANEL));
@@ -708,7 +713,7 @@ static void FN(visit_part)(WORK *w, int64_t part)
         row_stream ahead = FN(stream_keys)(w, part, next, left, w->panel_count * (KEY_BLOCK / KEY_TILE));
         const KEYS keys = FN(load_keys)(w, part, begin, count);
 
-        if (w->slope != 0)
+        if (w->alibi)
             find_positions(rows, begin, count, w->positions);
         for (int n = 0; n < w->panel_count; n++)
             FN(visit_keys)(w, &w->panels[n], &keys, count, &ahead);

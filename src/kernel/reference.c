@@ -131,26 +131,26 @@ static void forward(const attn_forward_setup *setup, const attn_forward_buffers 
 {
     const attn_problem *problem = setup->problem;
     const int64_t D = problem->shape.head_dim, Dv = problem->shape.v_head_dim;
-    const int64_t h = setup->head_begin + task->h, kv_head = attn_task_kv_head(setup, task->h);
     const double *sinks = setup->add_sinks ? problem->score.sinks : NULL;
     const attn_dtype dtype = problem->dtype, sum_dtype = attn_dtype_accumulator(dtype);
     const attn_array *q = &buffers->q, *o = &buffers->o, *lse = &buffers->lse;
     double *q_row = scratch, *row_buffer = q_row + D; /* the buffer has room for D + Dv */
     attn_partial all = {.weighted = row_buffer + D + Dv}, one = {.weighted = all.weighted + Dv};
 
-    for (int64_t r = task->row; r < task->row + task->rows; r++) {
-        const int64_t i = attn_segments_global(setup->q_rows, r);
-        const int64_t o_place = task->b * o->batch_stride + task->h * o->head_stride + r * o->row_stride;
-        const int64_t lse_place = task->b * lse->batch_stride + task->h * lse->head_stride + r * lse->row_stride;
+    for (int64_t f = task->row; f < task->row + task->rows; f++) {
+        const int64_t local = attn_task_head(task, f), h = setup->head_begin + local;
+        const int64_t r = attn_task_row(task, f), i = attn_segments_global(setup->q_rows, r);
+        const int64_t o_place = task->b * o->batch_stride + local * o->head_stride + r * o->row_stride;
+        const int64_t lse_place = task->b * lse->batch_stride + local * lse->head_stride + r * lse->row_stride;
 
-        read_row(q, dtype, task->b, task->h, r, D, q_row);
+        read_row(q, dtype, task->b, local, r, D, q_row);
         all.max = -INFINITY;
         all.sum = all.max_abs = 0;
         for (int64_t d = 0; d < Dv; d++)
             all.weighted[d] = 0;
         for (int64_t part = 0; part < setup->part_count; part++) {
-            attn_reference_partial(problem, q_row, task->b, h, i, &buffers->k[part], &buffers->v[part], dtype, kv_head,
-                                   setup->part_rows[part], row_buffer, &one);
+            attn_reference_partial(problem, q_row, task->b, h, i, &buffers->k[part], &buffers->v[part], dtype,
+                                   task->kv_head, setup->part_rows[part], row_buffer, &one);
             attn_reference_merge(&all, &one, Dv);
         }
         attn_store(sum_dtype, lse->data, (size_t)lse_place,

@@ -68,24 +68,20 @@ static void forward(const attn_forward_setup *setup, const attn_forward_buffers 
                     void *scratch)
 {
     const attn_problem *problem = setup->problem;
-    const int64_t h = setup->head_begin + task->h, kv_head = attn_task_kv_head(setup, task->h);
     const bool sink = setup->add_sinks && problem->score.sinks != NULL;
     double *weighted = scratch;
 
-    for (int64_t r = task->row; r < task->row + task->rows; r++) {
-        const place at = {setup,
-                          buffers,
-                          task->b,
-                          h,
-                          attn_segments_global(setup->q_rows, r),
-                          row_of(&buffers->q, task->b, task->h, r)};
-        const int64_t o = row_of(&buffers->o, task->b, task->h, r), lse = row_of(&buffers->lse, task->b, task->h, r);
+    for (int64_t f = task->row; f < task->row + task->rows; f++) {
+        const int64_t local = attn_task_head(task, f), r = attn_task_row(task, f), h = setup->head_begin + local;
+        const place at = {
+            setup, buffers, task->b, h, attn_segments_global(setup->q_rows, r), row_of(&buffers->q, task->b, local, r)};
+        const int64_t o = row_of(&buffers->o, task->b, local, r), lse = row_of(&buffers->lse, task->b, local, r);
         double max = sink ? problem->score.sinks[h] : -INFINITY, sum = 0;
 
         for (int64_t d = 0; d < problem->shape.v_head_dim; d++)
             weighted[d] = 0;
-        pass(&at, kv_head, &max, NULL, NULL);
-        pass(&at, kv_head, &max, &sum, weighted);
+        pass(&at, task->kv_head, &max, NULL, NULL);
+        pass(&at, task->kv_head, &max, &sum, weighted);
         sum += sink ? exp(problem->score.sinks[h] - max) : 0;
         for (int64_t d = 0; d < problem->shape.v_head_dim; d++)
             attn_store(setup->o_dtype, buffers->o.data, (size_t)(o + d), sum == 0 ? 0 : weighted[d] / sum);

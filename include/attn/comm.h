@@ -20,6 +20,13 @@ extern "C" {
  *   error  in/out, may be NULL; the message of this rank when local is not ATTN_OK
  * Returns the agreed status, or ATTN_MPI. */
 ATTN_API attn_status attn_comm_agree(MPI_Comm comm, attn_status local, attn_error *error);
+#ifdef __clang_analyzer__ /* as for attn_error_set: what failed here has failed for all */
+#define attn_comm_agree(comm, local, error) attn_comm_agree_known(local, attn_comm_agree(comm, local, error))
+static inline attn_status attn_comm_agree_known(attn_status local, attn_status agreed)
+{
+    return local != ATTN_OK ? local : agreed;
+}
+#endif
 
 /* Not collective. Turns an MPI return code into ATTN_OK or ATTN_MPI with MPI's own text and the name of the call. */
 ATTN_API attn_status attn_comm_check(int code, const char *call, attn_error *error);

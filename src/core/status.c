@@ -14,8 +14,8 @@ const char *attn_status_words(attn_status status)
     return (unsigned)status < ATTN_STATUS_COUNT ? words[status] : "unknown status";
 }
 
-#undef attn_error_set
-attn_status attn_error_set(attn_error *error, attn_status status, const char *format, ...)
+/* In parentheses, as the analyzer has a macro of this name. */
+attn_status(attn_error_set)(attn_error *error, attn_status status, const char *format, ...)
 {
     if (error != NULL) {
         va_list arguments;

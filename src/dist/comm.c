@@ -35,7 +35,8 @@ int attn_comm_size(MPI_Comm comm)
 }
 
 /* One reduction decides whether anybody failed; only then is the message sent. */
-attn_status attn_comm_agree(MPI_Comm comm, attn_status local, attn_error *error)
+/* In parentheses, as the analyzer has a macro of this name. */
+attn_status(attn_comm_agree)(MPI_Comm comm, attn_status local, attn_error *error)
 {
     struct {
         int status;

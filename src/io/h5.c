@@ -34,8 +34,8 @@ static herr_t take_innermost(unsigned n, const H5E_error2_t *entry, void *text)
     return 0;
 }
 
-#undef attn_h5_error
-attn_status attn_h5_error(attn_error *error, attn_status status, const char *format, ...)
+/* In parentheses, as the analyzer has a macro of this name. */
+attn_status(attn_h5_error)(attn_error *error, attn_status status, const char *format, ...)
 {
     char reason[ATTN_MESSAGE_MAX] = "", text[ATTN_MESSAGE_MAX];
     va_list arguments;

@@ -74,7 +74,7 @@ static attn_status take_extent(scan *s, attn_input_array array, int dimension, h
 static attn_status scan_array(scan *s, attn_input_array array, attn_error *error)
 {
     const char *const name = attn_input_array_path(array);
-    hsize_t extents[H5S_MAX_RANK];
+    hsize_t extents[H5S_MAX_RANK] = {0};
     hid_t dataset;
     int rank;
     char text[128], type[128];
@@ -109,7 +109,7 @@ static attn_status scan_setting(scan *s, attn_setting setting, int64_t length, a
     const bool real = attn_setting_is_real(setting);
     const char *const name = attn_setting_name(setting);
     attn_setting_values *const values = &s->header->settings[setting];
-    hsize_t extents[H5S_MAX_RANK];
+    hsize_t extents[H5S_MAX_RANK] = {0};
     hid_t dataset, type;
     int rank;
     char type_name[64];

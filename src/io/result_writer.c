@@ -78,12 +78,12 @@ static attn_status prepare(const char *path, const char *launch_id, const attn_a
     attn_status status = ATTN_OK;
 
     if (writer != NULL) {
+        status = attn_attributes_create(&writer->environment, error);
         writer->lock_descriptor = -1;
         writer->path = strdup(path);
         writer->parts = attn_text("%s.parts", path);
         writer->lock = attn_text("%s.lock", path);
         writer->launch_id = strdup(launch_id);
-        status = attn_attributes_create(&writer->environment, error);
         if (status == ATTN_OK)
             status = attn_attributes_set_text(writer->environment, "launch_id", launch_id);
         if (status == ATTN_OK)

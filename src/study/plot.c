@@ -101,16 +101,18 @@ static void add_extent(scaling_drawing *d, const attn_series *series)
 /* Values on a logarithmic axis that a person would choose: 1, 2, 5; more of them where the axis is short. */
 static void write_log_ticks(const char *axis, double lo, double hi, FILE *script)
 {
-    static const double fine[] = {1, 1.5, 2, 3, 4, 5, 6, 8}, usual[] = {1, 2, 5}, coarse[] = {1};
+    static const struct {
+        size_t count;
+        double steps[8];
+    } choices[] = {{8, {1, 1.5, 2, 3, 4, 5, 6, 8}}, {3, {1, 2, 5}}, {1, {1}}};
     const double decades = log10(hi / lo);
-    const double *steps = decades < 1 ? fine : decades < 3 ? usual : coarse;
-    const size_t count = decades < 1 ? sizeof fine / sizeof *fine : decades < 3 ? sizeof usual / sizeof *usual : 1;
+    const int choice = decades < 1 ? 0 : decades < 3 ? 1 : 2;
     const char *separator = "";
 
     fprintf(script, "set %stics (", axis);
     for (int exponent = (int)floor(log10(lo)); exponent <= (int)ceil(log10(hi)); exponent++)
-        for (size_t s = 0; s < count; s++) {
-            const double value = steps[s] * pow(10, exponent);
+        for (size_t s = 0; s < choices[choice].count; s++) {
+            const double value = choices[choice].steps[s] * pow(10, exponent);
 
             if (value < lo || value > hi)
                 continue;

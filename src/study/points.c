@@ -71,7 +71,7 @@ static attn_status add_launch(attn_point *point, const attn_result *result, doub
 
     if (status != ATTN_OK)
         return status;
-    if (point->result == NULL || (result->status == ATTN_CASE_VALID && point->launches == 0))
+    if (result->status == ATTN_CASE_VALID && point->launches == 0)
         point->result = result;
     point->oversubscribed = point->oversubscribed || summary.oversubscribed;
     if (result->status != ATTN_CASE_VALID || !summary.timed) {
@@ -94,7 +94,7 @@ static attn_status make_point(const attn_results *results, size_t first, bool *t
     attn_point *point = &out->point;
     attn_status status = ATTN_OK;
 
-    *out = (attn_keyed_point){.point = {.settled = true, .lo = INFINITY, .hi = 0, .time = NAN}};
+    *out = (attn_keyed_point){.point = {.result = reference, .settled = true, .lo = INFINITY, .hi = 0, .time = NAN}};
     for (size_t c = first; c < results->count && status == ATTN_OK; c++) {
         const attn_result *result = results->cases[c];
 

@@ -20,8 +20,8 @@ extern const size_t defect_count;
 extern const defect oddities[]; /* [oddity_count] files that can */
 extern const size_t oddity_count;
 
-/* Writes the good file and, unless it is NULL, changes it. By one process. */
-void file_make(const char *path, void (*change)(hid_t file));
+/* Writes the good file and, unless it is NULL, spoils it. By one process. */
+void file_make(const char *path, void (*spoil)(hid_t file));
 
 /* Adds a dataset of a stored type, filled from int64 or double values where they are not NULL; to be closed. */
 hid_t file_add_dataset(hid_t file, const char *name, hid_t stored, int rank, const hsize_t *extents, const void *ints,

@@ -22,8 +22,9 @@ all_stages='tests sanitizers valgrind lint coverage'
 jobs=$(nproc 2>/dev/null || echo 2)
 [ "$jobs" -le 8 ] || jobs=8
 
-# Every folder's unit tests, those that communicate at 1 and 3 ranks.
+# Every folder's unit tests, those that communicate at 1 and 3 ranks; the golden data go through everything, and long.
 short='^(core|kernel|plan|measure|study)/|^(dist|io)/.*\.np[13]$'
+long='^dist/golden'
 no_tool=77
 
 usage() {
@@ -87,7 +88,7 @@ stage_sanitizers() {
     export ASAN_OPTIONS=detect_leaks=1:fast_unwind_on_malloc=0:detect_stack_use_after_return=1
     export LSAN_OPTIONS=suppressions=$root/tests/suppressions/lsan.supp:print_suppressions=0
     export UBSAN_OPTIONS=print_stacktrace=1
-    suite asan-ubsan --progress -R "$short|^cli/(generate|run)$"
+    suite asan-ubsan --progress -R "$short|^cli/(generate|run)$" -E "$long"
 }
 
 # One process each: what starts MPI, reads and writes files, and the kernels that valgrind lets the CPU have.
@@ -129,7 +130,7 @@ stage_coverage() {
     "$root/jobs/build.sh" coverage --preset coverage || exit
     find "$root/build/coverage" -name '*.gcda' -delete
     # Counters are shared by threads: with one thread they are not fought for, and the run takes a tenth of the time.
-    OMP_THREAD_LIMIT=1 suite coverage --progress -R "$short|^cli/(bad_usage|generate|help|run)$" -E '^dist/golden' || exit
+    OMP_THREAD_LIMIT=1 suite coverage --progress -R "$short|^cli/(bad_usage|generate|help|run)$" -E "$long" || exit
     gcovr --root "$root" --object-directory "$root/build/coverage" --filter "$root/src/" --filter "$root/bench/" \
         --csv "$logs/coverage.csv" || exit
     awk -F, 'NR > 1 && $2 > 0 { sub(/\/[^\/]*$/, "", $1); lines[$1] += $2; hit[$1] += $3 }

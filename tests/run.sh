@@ -129,8 +129,7 @@ stage_coverage() {
     needs gcovr
     "$root/jobs/build.sh" coverage --preset coverage || exit
     find "$root/build/coverage" -name '*.gcda' -delete
-    # Counters are shared by threads: with one thread they are not fought for, and the run takes a tenth of the time.
-    OMP_THREAD_LIMIT=1 suite coverage --progress -R "$short|^cli/(bad_usage|generate|help|run)$" -E "$long" || exit
+    suite coverage --progress -R "$short|^cli/(bad_usage|generate|help|run)$" -E "$long" || exit
     gcovr --root "$root" --object-directory "$root/build/coverage" --filter "$root/src/" --filter "$root/bench/" \
         --csv "$logs/coverage.csv" || exit
     awk -F, 'NR > 1 && $2 > 0 { sub(/\/[^\/]*$/, "", $1); lines[$1] += $2; hit[$1] += $3 }

@@ -90,11 +90,9 @@ attn_status attn_attributes_set_real(attn_attributes *attributes, const char *na
 
 attn_status attn_attributes_set_text(attn_attributes *attributes, const char *name, const char *value)
 {
-    char *const copy = strdup(value);
+    const attn_attribute attribute = {.kind = ATTN_VALUE_TEXT, .text = strdup(value)};
 
-    if (copy == NULL)
-        return ATTN_MEMORY;
-    return set(attributes, name, (attn_attribute){.kind = ATTN_VALUE_TEXT, .text = copy});
+    return attribute.text != NULL ? set(attributes, name, attribute) : ATTN_MEMORY;
 }
 
 size_t attn_attributes_count(const attn_attributes *attributes)

@@ -76,22 +76,23 @@ static void count_selected(int way, hid_t dataset, hid_t space)
     H5Tclose(type);
 }
 
-herr_t H5Dread(hid_t dataset, hid_t type, hid_t memory, hid_t space, hid_t list, void *data)
+herr_t H5Dread(hid_t dset_id, hid_t mem_type_id, hid_t mem_space_id, hid_t file_space_id, hid_t dxpl_id, void *buf)
 {
     herr_t (*real)(hid_t, hid_t, hid_t, hid_t, hid_t, void *);
 
     *(void **)&real = dlsym(RTLD_NEXT, "H5Dread");
-    count_selected(READ, dataset, space);
-    return real(dataset, type, memory, space, list, data);
+    count_selected(READ, dset_id, file_space_id);
+    return real(dset_id, mem_type_id, mem_space_id, file_space_id, dxpl_id, buf);
 }
 
-herr_t H5Dwrite(hid_t dataset, hid_t type, hid_t memory, hid_t space, hid_t list, const void *data)
+herr_t H5Dwrite(hid_t dset_id, hid_t mem_type_id, hid_t mem_space_id, hid_t file_space_id, hid_t dxpl_id,
+                const void *buf)
 {
     herr_t (*real)(hid_t, hid_t, hid_t, hid_t, hid_t, const void *);
 
     *(void **)&real = dlsym(RTLD_NEXT, "H5Dwrite");
-    count_selected(WRITTEN, dataset, space);
-    return real(dataset, type, memory, space, list, data);
+    count_selected(WRITTEN, dset_id, file_space_id);
+    return real(dset_id, mem_type_id, mem_space_id, file_space_id, dxpl_id, buf);
 }
 
 static int count_moved(int way, int code, MPI_Status *status)

@@ -11,19 +11,13 @@
  * Scores are kept in units of log 2, x = s log2(e), so that 2^x serves for exp(s).
  *
  * The includer defines
- *   REAL, WORD, SWORD  float, uint32_t, int32_t   or   double, uint64_t, int64_t
- *   FN(name)           the name with a suffix of its own
- *   VECTOR_BYTES       width of a vector register; KEY_TILE, VALUE_TILE: keys, columns of V, of a register tile
- *   EXP2_*             constants of exp2 (below); CONVERT_FROM, CONVERT_TO: rows of a dtype to REAL and back
+ *   what core/vector.h asks for, VECTOR_BYTES being the width of a register
+ *   KEY_TILE, VALUE_TILE      keys, columns of V, of a register tile
+ *   CONVERT_FROM, CONVERT_TO  rows of a dtype to REAL and back
  */
 
-typedef REAL FN(vec) __attribute__((vector_size(VECTOR_BYTES)));
-typedef WORD FN(bits) __attribute__((vector_size(VECTOR_BYTES)));
-typedef SWORD FN(ints) __attribute__((vector_size(VECTOR_BYTES)));
+#include "core/vector.h"
 
-#define VEC FN(vec)
-#define BITS FN(bits)
-#define INTS FN(ints)
 #define WIDTH ((int)(VECTOR_BYTES / sizeof(REAL)))
 #define LANES (VECTORS * WIDTH)
 /* Elements from one tile of V to the next: a cache line more than a tile, because tiles a power of two apart would fall
@@ -78,39 +72,6 @@ typedef struct KEYS {
     int64_t begin; /* local number of the first, in its part */
 } KEYS;
 
-static inline VEC FN(splat)(REAL x)
-{
-    return x - (VEC){0};
-}
-
-static inline VEC FN(load)(const REAL *from)
-{
-    VEC v;
-
-    memcpy(&v, from, sizeof v);
-    return v;
-}
-
-static inline void FN(store)(REAL *to, VEC v)
-{
-    memcpy(to, &v, sizeof v);
-}
-
-static inline VEC FN(select)(INTS where, VEC yes, VEC no)
-{
-    return (VEC)(((BITS)where & (BITS)yes) | (~(BITS)where & (BITS)no));
-}
-
-/* x > y ? x : y, so that of a NaN and a number y is the result. */
-static inline VEC FN(max)(VEC x, VEC y)
-{
-#ifdef VECTOR_MAX
-    return VECTOR_MAX(x, y);
-#else
-    return FN(select)(x > y, x, y);
-#endif
-}
-
 /* WIDTH x WIDTH elements: each round interleaves the first half of the vectors with the second. */
 static inline __attribute__((always_inline)) void FN(transpose)(VEC m[WIDTH])
 {
@@ -127,32 +88,6 @@ static inline __attribute__((always_inline)) void FN(transpose)(VEC m[WIDTH])
         for (int n = 0; n < WIDTH; n++)
             m[n] = zipped[n];
     }
-}
-
-/* 2^x in two factors, 2^x = (1 + *fraction) * *power with |fraction| < 0.42. x is rounded up to EXP2_MIN first, where
- * *power is 0. The polynomial is the minimax one on [-1/2, 1/2] with p(0) = 1 exactly (found with the Remez algorithm).
- * Added to EXP2_SHIFT, the integer part of x stands in the low bits, with the bias of an exponent. */
-static inline void FN(exp2_parts)(VEC x, VEC *fraction, VEC *power)
-{
-    static const REAL c[] = EXP2_COEFFICIENTS;
-    const VEC bounded = FN(max)(FN(splat)(EXP2_MIN), x); /* a NaN stays one */
-    const VEC shifted = bounded + EXP2_SHIFT;
-    const VEC r = bounded - (shifted - EXP2_SHIFT);
-    VEC p = FN(splat)(c[sizeof c / sizeof c[0] - 1]);
-
-    for (int n = (int)(sizeof c / sizeof c[0]) - 2; n >= 0; n--)
-        p = p * r + c[n];
-    *fraction = p * r;
-    *power = (VEC)((BITS)shifted << EXP2_MANTISSA);
-}
-
-/* 2^x for x <= 0 (a little more is harmless); 0 for x <= EXP2_MIN and -inf, NaN for NaN. */
-static inline VEC FN(exp2)(VEC x)
-{
-    VEC fraction, power;
-
-    FN(exp2_parts)(x, &fraction, &power);
-    return fraction * power + power;
 }
 
 /* tanh(y) = (1 - e) / (1 + e), e = exp(-2 |y|), with 1 - e formed without cancellation. */
@@ -532,7 +467,7 @@ static void FN(add_values)(const WORK *w, const PANEL *panel, const KEYS *keys, 
 /* Infinities and NaN have all bits of the exponent set; an integer sum of such cases vectorises. */
 static bool FN(all_finite)(const WORK *w, const KEYS *keys, int64_t from, int64_t to)
 {
-    const WORD exponent = (((WORD)1 << (sizeof(REAL) * 8 - 1 - EXP2_MANTISSA)) - 1) << EXP2_MANTISSA;
+    const WORD exponent = (((WORD)1 << (sizeof(REAL) * 8 - 1 - MANTISSA)) - 1) << MANTISSA;
     WORD found = 0;
 
     for (int64_t d = 0; d < w->Dv; d += VALUE_TILE) {

@@ -3,9 +3,13 @@
 set(attn_level_baseline "")
 set(attn_level_avx2 "")
 set(attn_level_avx512 "")
+set(attn_level_avx512_bf16 "")
+set(attn_level_amx_bf16 "")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
     set(attn_level_avx2 -mavx2 -mfma -mf16c)
     set(attn_level_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512)
+    set(attn_level_avx512_bf16 ${attn_level_avx512} -mavx512bf16)
+    set(attn_level_amx_bf16 ${attn_level_avx512_bf16} -mamx-tile -mamx-bf16)
 endif()
 
 # attn_level(LEVEL FILE...): compiles source files of the current folder for a level. They are always optimised, so that a

@@ -165,10 +165,6 @@ for stage in $stages; do
     summary+=$line
 done
 
-if [ -s "$logs/coverage.log" ] && [[ " $stages " == *' coverage '* ]]; then
-    printf '\n'
-    grep '^coverage: ' "$logs/coverage.log"
-fi
 printf '\n%s' "$summary"
 # The counts of the whole suite last, as ctest has them.
 if [[ " $stages " == *' tests '* ]]; then

@@ -43,7 +43,7 @@ static attn_status fill_kernels(attn_table *table)
         status = attn_table_cell(table, "%s", attn_kernel_name(kernel));
         for (int dtype = 0; status == ATTN_OK && dtype < ATTN_DTYPE_COUNT; dtype++) {
             char why[ATTN_MESSAGE_MAX] = "";
-            const bool can = attn_kernel_available(kernel, (attn_dtype)dtype, why, sizeof why);
+            const bool can = attn_kernel_available(kernel, ATTN_PASS_FORWARD, (attn_dtype)dtype, why, sizeof why);
 
             if (!can)
                 snprintf(reason, sizeof reason, "; not here: %.400s", why);

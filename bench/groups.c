@@ -27,7 +27,7 @@ static attn_status survey(rank_group *group, attn_error *error)
     group->nodes = cores.nodes;
     group->cores = cores.available;
     for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
-        const attn_kernel *best = attn_kernel_best((attn_dtype)dtype);
+        const attn_kernel *best = attn_kernel_best(ATTN_PASS_FORWARD, (attn_dtype)dtype);
 
         for (size_t i = 0; i < attn_kernel_count(); i++)
             if (attn_kernel_at(i) == best)

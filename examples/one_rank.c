@@ -124,7 +124,7 @@ int main(void)
     const attn_shape shape = {
         .batch = 2, .heads = 4, .kv_heads = 2, .seq = 200, .kv_seq = 200, .head_dim = 64, .v_head_dim = 64};
     attn_problem problem = attn_problem_init(shape, ATTN_FLOAT32);
-    const attn_kernel *best = attn_kernel_best(problem.dtype);
+    const attn_kernel *best = attn_kernel_best(ATTN_PASS_FORWARD, problem.dtype);
     const size_t rows = elements(shape.batch, shape.heads, shape.seq, 1);
     double o_error, lse_error, tolerance;
     attn_error error = ATTN_ERROR_INIT;

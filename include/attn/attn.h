@@ -26,6 +26,7 @@
 #include <attn/mask.h>
 #include <attn/metric.h>
 #include <attn/partition.h>
+#include <attn/pass.h>
 #include <attn/phase.h>
 #include <attn/plan.h>
 #include <attn/probe.h>

@@ -49,6 +49,27 @@ typedef struct attn_dist_buffers {
 ATTN_API attn_status attn_dist_forward(attn_dist *dist, const attn_dist_buffers *buffers,
                                        double seconds[ATTN_PHASE_COUNT], attn_error *error);
 
+/* This rank's arrays of a backward pass, dense, in the plan's dtype (lse: its accumulator type). Owned by the caller. */
+typedef struct attn_dist_backward_buffers {
+    const void *q;   /* [B,head_count,q_rows,D] */
+    const void *k;   /* [B,kv_head_count,kv_rows,D] */
+    const void *v;   /* [B,kv_head_count,kv_rows,Dv] */
+    const void *o;   /* [B,output_heads,q_rows,Dv], as attn_dist_forward left it */
+    const void *lse; /* [B,head_count,q_rows], the same */
+    const void *d_o; /* [B,head_count,q_rows,Dv], of this rank's own heads, whatever the combine */
+    void *dq;        /* out, [B,head_count,q_rows,D] */
+    void *dk;        /* out, [B,kv_head_count,kv_rows,D]; of a shared key-value head alike on all ranks that have it */
+    void *dv;        /* out, [B,kv_head_count,kv_rows,Dv], the same */
+} attn_dist_backward_buffers;
+
+/* Collective. Makes one backward pass: exchange, compute, reduction of the gradients of shared keys and values. Does not
+ * allocate. The plan must be one of the backward pass (plan->pass).
+ *   buffers  in, where the arrays are; dq, dk and dv are written and overlap nothing; any may move between passes
+ *   seconds  out, [ATTN_PHASE_COUNT], s, this rank's phases; input-read and imbalance-wait are 0
+ * Returns ATTN_OK or ATTN_MPI. */
+ATTN_API attn_status attn_dist_backward(attn_dist *dist, const attn_dist_backward_buffers *buffers,
+                                        double seconds[ATTN_PHASE_COUNT], attn_error *error);
+
 /* A query row of one head, global numbers. */
 typedef struct attn_row {
     int64_t b, h, i;

@@ -1,4 +1,4 @@
-/* One rank's attention: the table of kernels, and a forward pass that is set up once and executed many times.
+/* One rank's attention: the table of kernels, and a forward and a backward pass, set up once and executed many times.
  *
  * A call computes (query rows) x (key-value parts). Query rows and each part are lists of segments with global numbers,
  * so every exchange works with every layout and mask: a part is what one rank owns, or a cache page, or everything.
@@ -9,6 +9,7 @@
 #ifndef ATTN_KERNEL_H
 #define ATTN_KERNEL_H
 
+#include <attn/pass.h>
 #include <attn/problem.h>
 #include <attn/segments.h>
 
@@ -32,12 +33,13 @@ ATTN_API const attn_kernel *attn_kernel_find(const char *name);
 ATTN_API const char *attn_kernel_name(const attn_kernel *kernel);
 ATTN_API const char *attn_kernel_summary(const attn_kernel *kernel);
 
-/* Tells whether this CPU can run the kernel for this type.
+/* Tells whether the kernel has this pass for this type and this CPU can run it. Decode is available where forward is.
  *   reason  out, [size] bytes, why not; unchanged when it can; may be NULL */
-ATTN_API bool attn_kernel_available(const attn_kernel *kernel, attn_dtype dtype, char *reason, size_t size);
+ATTN_API bool attn_kernel_available(const attn_kernel *kernel, attn_pass pass, attn_dtype dtype, char *reason,
+                                    size_t size);
 
-/* Chooses the fastest available kernel for a type on this CPU; never NULL. */
-ATTN_API const attn_kernel *attn_kernel_best(attn_dtype dtype);
+/* Chooses the fastest available kernel for a pass and a type on this CPU; never NULL. */
+ATTN_API const attn_kernel *attn_kernel_best(attn_pass pass, attn_dtype dtype);
 
 /* A [B,H,S,D] array: strides in elements, the last dimension contiguous. data is borrowed. */
 typedef struct attn_array {
@@ -94,6 +96,56 @@ ATTN_API size_t attn_forward_bytes(const attn_forward *forward);
 
 /* Counts the visible (query, key) pairs of this call, summed over batches and heads. */
 ATTN_API int64_t attn_forward_pairs(const attn_forward *forward);
+
+/* What a backward pass computes: dq, dk and dv of the call's query rows and parts. Gradients of key-value heads are sums
+ * over the query heads and rows of this call. Everything pointed to must outlive the attn_backward. */
+typedef struct attn_backward_setup {
+    const attn_problem *problem;           /* the global problem */
+    int64_t head_begin, head_count;        /* query heads of this call, global numbers */
+    int64_t kv_head_begin, kv_head_count;  /* key-value heads in the arrays of the parts, global numbers */
+    const attn_segments *q_rows;           /* query rows of this call */
+    int64_t part_count;                    /* number of key-value parts, may be 0 */
+    const attn_segments *const *part_rows; /* [part_count] rows of each part; the parts are disjoint */
+    attn_dtype dq_dtype, dkv_dtype;        /* of dq, and of dk and dv: the problem's, or its accumulator */
+    bool accumulate;                       /* add to dq, dk and dv, both of the accumulator type, instead of writing */
+    int threads;                           /* OpenMP threads, >= 1 */
+} attn_backward_setup;
+
+/* Where the data are; local row and head numbers. dq, dk and dv must not overlap anything. */
+typedef struct attn_backward_buffers {
+    attn_array q;         /* [B,head_count,q rows,D], problem's dtype */
+    attn_array o;         /* [B,head_count,q rows,Dv], problem's dtype, as the forward pass over all keys left it */
+    attn_array d_o;       /* [B,head_count,q rows,Dv], problem's dtype */
+    attn_array lse;       /* [B,head_count,q rows], accumulator type, of all keys and sinks; row_stride is 1 */
+    const attn_array *k;  /* [part_count] of [B,kv_head_count,part rows,D] */
+    const attn_array *v;  /* [part_count] of [B,kv_head_count,part rows,Dv] */
+    attn_array dq;        /* out, [B,head_count,q rows,D], dq_dtype */
+    const attn_array *dk; /* out, [part_count] of [B,kv_head_count,part rows,D], dkv_dtype */
+    const attn_array *dv; /* out, [part_count] of [B,kv_head_count,part rows,Dv], dkv_dtype */
+} attn_backward_buffers;
+
+typedef struct attn_backward attn_backward;
+
+/* Plans the backward pass: tasks (batch, key-value head, key block) and scratch memory. Beyond the scratch of the threads
+ * (under 2 MiB each up to D = 256) it holds a number for each query row, and where dq has 16 bits the sums of dq in
+ * float32 for as many key-value heads as there are threads.
+ *   setup  in, copied; everything that it points to must outlive the attn_backward
+ *   out    out, destroyed by the caller (destroy takes NULL); NULL on failure
+ * ATTN_UNSUPPORTED when the kernel has no backward pass here for the problem's dtype, or OpenMP does not grant the
+ * threads (OMP_THREAD_LIMIT); ATTN_MEMORY. */
+ATTN_API attn_status attn_backward_create(const attn_kernel *kernel, const attn_backward_setup *setup,
+                                          attn_backward **out, attn_error *error);
+ATTN_API void attn_backward_destroy(attn_backward *backward);
+
+/* Computes dq, dk and dv with the threads of the setup; the result has the same bits whatever their number. Rows and keys
+ * without a visible pair get gradients of 0. No allocation, no I/O, cannot fail. One execution at a time per
+ * attn_backward.
+ *   buffers  in; dq, dk and dv are written and overlap nothing
+ * Source: Dao et al. 2022, algorithm 4; Dao 2023, algorithm 2. */
+ATTN_API void attn_backward_execute(attn_backward *backward, const attn_backward_buffers *buffers);
+
+/* Tells the bytes that create allocated. */
+ATTN_API size_t attn_backward_bytes(const attn_backward *backward);
 
 #ifdef __cplusplus
 }

@@ -41,6 +41,7 @@ typedef struct attn_plan_options {
     const attn_layout *layout;     /* NULL: auto */
     const attn_combine *combine;   /* NULL: allgather */
     const attn_kernel *kernel;     /* NULL: auto */
+    attn_pass pass;                /* 0: forward */
     int threads;                   /* OpenMP threads of each rank; 0: 1 */
 } attn_plan_options;
 
@@ -53,6 +54,7 @@ typedef struct attn_plan {
     const attn_layout *layout;
     const attn_combine *combine;
     const attn_kernel *kernel;
+    attn_pass pass; /* a plan of the backward pass can run the forward pass too */
     int threads;
 } attn_plan;
 
@@ -62,18 +64,19 @@ typedef struct attn_plan {
  *   options  in
  *   out      out, unchanged on failure
  * ATTN_ARGUMENT for a problem that is not valid; ATTN_UNSUPPORTED, with the reason, for a combination that cannot run
- * (grid that is not Ps * Ph = ranks, exchange that does not apply, kernel that this CPU lacks). */
+ * (grid that is not Ps * Ph = ranks, exchange that does not apply or has no such pass, kernel that this CPU lacks or that
+ * has no such pass). */
 ATTN_API attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_plan_options *options,
                                     attn_plan *out, attn_error *error);
 
-/* What a plan will cost one rank in one forward pass. Bytes are nominal: what the rank must hand to others, without
+/* What a plan will cost one rank in one pass. Bytes are nominal: what the rank must hand to others, without
  * itself. */
 typedef struct attn_prediction {
-    double exchange_bytes; /* sent for K and V */
-    double combine_bytes;  /* sent for o */
+    double exchange_bytes; /* sent for K and V, or for dK and dV */
+    double combine_bytes;  /* sent for o; 0 in the backward pass */
     double messages;       /* nominal messages: for each other rank that a part goes to, one a GiB or less */
-    double input_bytes;    /* memory of q, k, v */
-    double output_bytes;   /* memory of o and lse, combined */
+    double input_bytes;    /* memory of q, k, v; o, lse and do in the backward pass */
+    double output_bytes;   /* memory of o and lse, combined; or of dq, dk and dv */
     double extra_bytes;    /* memory of exchange and combine buffers, without the kernel's scratch */
     double pairs;          /* visible pairs times heads */
 } attn_prediction;

@@ -55,6 +55,10 @@ ATTN_API attn_status attn_problem_check(const attn_problem *problem, attn_error 
  * Exponentials are not counted. A double, because a large problem passes 2^63. */
 ATTN_API double attn_flops_forward(const attn_problem *problem);
 
+/* Counts those of the backward pass from lse: 6 D + 4 Dv for each visible pair and query head, two for each product of
+ * s = q k, dp = do v, dv += p do, dq += ds k, dk += ds q. */
+ATTN_API double attn_flops_backward(const attn_problem *problem);
+
 #ifdef __cplusplus
 }
 #endif

@@ -79,10 +79,21 @@ attn_status attn_problem_check(const attn_problem *problem, attn_error *error)
     return status == ATTN_OK ? check_score(problem, error) : status;
 }
 
+static double count_head_pairs(const attn_problem *problem)
+{
+    return (double)problem->shape.heads * (double)attn_mask_pairs(&problem->mask, &problem->shape);
+}
+
 double attn_flops_forward(const attn_problem *problem)
 {
     const attn_shape *const shape = &problem->shape;
-    const double a_pair = 2 * ((double)shape->head_dim + (double)shape->v_head_dim);
 
-    return a_pair * (double)shape->heads * (double)attn_mask_pairs(&problem->mask, shape);
+    return 2 * ((double)shape->head_dim + (double)shape->v_head_dim) * count_head_pairs(problem);
+}
+
+double attn_flops_backward(const attn_problem *problem)
+{
+    const attn_shape *const shape = &problem->shape;
+
+    return (6 * (double)shape->head_dim + 4 * (double)shape->v_head_dim) * count_head_pairs(problem);
 }

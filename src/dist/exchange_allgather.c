@@ -216,5 +216,6 @@ static attn_status finish(attn_exchange_state *base, attn_error *error)
 static const attn_exchange_ops ops = {create, destroy, start, finish};
 
 const attn_exchange attn_exchange_allgather = {
-    "allgather", "all keys and values of the sequence group are gathered first, then computed on", applicable, predict,
-    &ops};
+    "allgather", "all keys and values of the sequence group are gathered first, then computed on",
+    applicable,  predict,
+    NULL,        &ops};

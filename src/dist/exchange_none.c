@@ -64,5 +64,5 @@ static attn_status finish(attn_exchange_state *base, attn_error *error)
 
 static const attn_exchange_ops ops = {create, destroy, start, finish};
 
-const attn_exchange attn_exchange_none = {"none", "heads only: the sequence is not split and nothing is exchanged",
-                                          applicable, predict, &ops};
+const attn_exchange attn_exchange_none = {
+    "none", "heads only: the sequence is not split and nothing is exchanged", applicable, predict, NULL, &ops};

@@ -186,7 +186,7 @@ attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_se
     attn_forward *forward;
 
     *out = NULL;
-    if (!attn_kernel_available(kernel, problem->dtype, reason, sizeof reason))
+    if (!attn_kernel_available(kernel, ATTN_PASS_FORWARD, problem->dtype, reason, sizeof reason))
         return attn_error_set(error, ATTN_UNSUPPORTED, "kernel %s: %s", kernel->name, reason);
     rows = choose_rows(kernel, setup);
     count = count_tasks(setup, rows);

@@ -37,11 +37,18 @@ static inline int64_t attn_task_row(const attn_task *task, int64_t folded)
 typedef void attn_task_forward(const attn_forward_setup *setup, const attn_forward_buffers *buffers,
                                const attn_task *task, void *scratch);
 
+/* Computes one task of the backward pass; its contract is in kernel/backward.h. */
+struct attn_backward_call;
+struct attn_backward_task;
+typedef void attn_task_backward(const struct attn_backward_call *call, const struct attn_backward_task *task,
+                                void *scratch);
+
 struct attn_kernel {
     const char *name, *summary;
     const char *needs;                            /* instruction sets in words, for the message when they are missing */
     bool (*cpu_has)(void);                        /* whether this CPU and build can run it */
     attn_task_forward *forward[ATTN_DTYPE_COUNT]; /* NULL: not for this type */
+    attn_task_backward *backward[ATTN_DTYPE_COUNT];                   /* the same */
     int64_t (*block_rows)(const attn_shape *shape, attn_dtype dtype); /* most rows of a task; its best size */
     int64_t (*panel_rows)(attn_dtype dtype);                          /* rows of a task are best a multiple of this */
     size_t (*scratch_bytes)(const attn_shape *shape, attn_dtype dtype, int64_t rows);

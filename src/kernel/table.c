@@ -45,11 +45,16 @@ const char *attn_kernel_summary(const attn_kernel *kernel)
     return kernel->summary;
 }
 
-bool attn_kernel_available(const attn_kernel *kernel, attn_dtype dtype, char *reason, size_t size)
+bool attn_kernel_available(const attn_kernel *kernel, attn_pass pass, attn_dtype dtype, char *reason, size_t size)
 {
     if (kernel->forward[dtype] == NULL) {
         if (reason != NULL)
             snprintf(reason, size, "it has no %s instance", attn_dtype_name(dtype));
+        return false;
+    }
+    if (pass == ATTN_PASS_BACKWARD && kernel->backward[dtype] == NULL) {
+        if (reason != NULL)
+            snprintf(reason, size, "it has no backward pass for %s", attn_dtype_name(dtype));
         return false;
     }
     if (!kernel->cpu_has()) {
@@ -60,10 +65,10 @@ bool attn_kernel_available(const attn_kernel *kernel, attn_dtype dtype, char *re
     return true;
 }
 
-const attn_kernel *attn_kernel_best(attn_dtype dtype)
+const attn_kernel *attn_kernel_best(attn_pass pass, attn_dtype dtype)
 {
     for (size_t i = attn_kernel_count(); i-- > 0;)
-        if (attn_kernel_available(kernels[i], dtype, NULL, 0))
+        if (attn_kernel_available(kernels[i], pass, dtype, NULL, 0))
             return kernels[i];
     return kernels[0];
 }

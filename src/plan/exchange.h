@@ -19,6 +19,9 @@ struct attn_exchange {
     bool (*applicable)(const attn_plan *plan, char *reason, size_t size);
     /* Adds this exchange's bytes, messages and buffer memory on one rank to *out. The part is that rank's. */
     attn_status (*predict)(const attn_plan *plan, const attn_part *part, attn_prediction *out, attn_error *error);
+    /* The same for the backward pass; NULL: it has none. */
+    attn_status (*predict_backward)(const attn_plan *plan, const attn_part *part, attn_prediction *out,
+                                    attn_error *error);
     const attn_exchange_ops *ops;
 };
 

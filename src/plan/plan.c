@@ -39,6 +39,7 @@ attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_pl
                       .layout = options->layout,
                       .combine = options->combine,
                       .kernel = options->kernel,
+                      .pass = options->pass,
                       .threads = options->threads > 0 ? options->threads : 1};
     char reason[ATTN_MESSAGE_MAX];
     const attn_status status = attn_problem_check(problem, error);
@@ -59,10 +60,12 @@ attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_pl
     if (plan.combine == NULL)
         plan.combine = attn_combine_find("allgather");
     if (plan.kernel == NULL)
-        plan.kernel = attn_kernel_best(problem->dtype);
+        plan.kernel = attn_kernel_best(plan.pass, problem->dtype);
     if (!plan.exchange->applicable(&plan, reason, sizeof reason))
         return attn_error_set(error, ATTN_UNSUPPORTED, "exchange %s: %s", plan.exchange->name, reason);
-    if (!attn_kernel_available(plan.kernel, problem->dtype, reason, sizeof reason))
+    if (plan.pass == ATTN_PASS_BACKWARD && plan.exchange->predict_backward == NULL)
+        return attn_error_set(error, ATTN_UNSUPPORTED, "exchange %s: it has no backward pass", plan.exchange->name);
+    if (!attn_kernel_available(plan.kernel, plan.pass, problem->dtype, reason, sizeof reason))
         return attn_error_set(error, ATTN_UNSUPPORTED, "kernel %s: %s", attn_kernel_name(plan.kernel), reason);
     *out = plan;
     return ATTN_OK;

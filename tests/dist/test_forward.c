@@ -104,7 +104,8 @@ static void expect_all_used(const rows_used *used, attn_dtype dtype)
     expect_used(used->combines, attn_combine_count());
     expect_used(used->layouts, attn_layout_count());
     for (size_t k = 0; k < attn_kernel_count(); k++)
-        CU_ASSERT_EQUAL(used->kernels[k] > 0, attn_kernel_available(attn_kernel_at(k), dtype, NULL, 0));
+        CU_ASSERT_EQUAL(used->kernels[k] > 0,
+                        attn_kernel_available(attn_kernel_at(k), ATTN_PASS_FORWARD, dtype, NULL, 0));
 }
 
 /* Calls visit for every plan that can run on all ranks: every row of every table is in one, whatever the problem and the

@@ -87,7 +87,7 @@ static void check_all_kernels(const attn_problem *problem)
         const attn_kernel *kernel = attn_kernel_at(n);
         const size_t layout = n % attn_layout_count();
 
-        if (!attn_kernel_available(kernel, problem->dtype, NULL, 0))
+        if (!attn_kernel_available(kernel, ATTN_PASS_FORWARD, problem->dtype, NULL, 0))
             continue;
         for (int parts = 1; parts <= PARTS_MAX; parts += 2) {
             outcome out = run(kernel, &f, attn_layout_at((layout + (size_t)parts) % attn_layout_count()), parts,
@@ -221,7 +221,7 @@ static void test_minus_infinite_scores(void)
         for (size_t n = 0; n < attn_kernel_count(); n++) {
             outcome out;
 
-            if (!attn_kernel_available(attn_kernel_at(n), p.dtype, NULL, 0))
+            if (!attn_kernel_available(attn_kernel_at(n), ATTN_PASS_FORWARD, p.dtype, NULL, 0))
                 continue;
             out = run(attn_kernel_at(n), &f, attn_layout_at(0), 3, 1);
             compare(&f, &out);
@@ -245,7 +245,7 @@ static void test_bytes(void)
             attn_segments *q, *kv;
             attn_forward *forward;
 
-            if (!attn_kernel_available(attn_kernel_at(n), p.dtype, NULL, 0))
+            if (!attn_kernel_available(attn_kernel_at(n), ATTN_PASS_FORWARD, p.dtype, NULL, 0))
                 continue;
             TEST_OK(attn_segments_create(1, &zero, &p.shape.seq, &q, &attn_test_error));
             TEST_OK(attn_segments_create(1, &zero, &p.shape.kv_seq, &kv, &attn_test_error));
@@ -272,7 +272,7 @@ static void test_later_keys_do_not_matter(void)
             fixture f;
             outcome before, after;
 
-            if (!attn_kernel_available(kernel, p.dtype, NULL, 0))
+            if (!attn_kernel_available(kernel, ATTN_PASS_FORWARD, p.dtype, NULL, 0))
                 continue;
             p.mask.causal = true;
             f = fixture_make(&p);
@@ -305,7 +305,7 @@ static void test_threads_do_not_matter(void)
     for (size_t n = 0; n < attn_kernel_count(); n++) {
         outcome one, five;
 
-        if (!attn_kernel_available(attn_kernel_at(n), p.dtype, NULL, 0))
+        if (!attn_kernel_available(attn_kernel_at(n), ATTN_PASS_FORWARD, p.dtype, NULL, 0))
             continue;
         one = run(attn_kernel_at(n), &f, attn_layout_at(0), 1, 1);
         five = run(attn_kernel_at(n), &f, attn_layout_at(0), 1, 5);
@@ -330,7 +330,7 @@ static void test_table(void)
         CU_ASSERT_PTR_EQUAL(attn_kernel_find(attn_kernel_name(kernel)), kernel);
         CU_ASSERT(strlen(attn_kernel_summary(kernel)) > 0);
         for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
-            if (!attn_kernel_available(kernel, (attn_dtype)dtype, reason, sizeof reason)) {
+            if (!attn_kernel_available(kernel, ATTN_PASS_FORWARD, (attn_dtype)dtype, reason, sizeof reason)) {
                 char text[2 * ATTN_MESSAGE_MAX];
 
                 CU_ASSERT(strlen(reason) > 0);
@@ -340,7 +340,8 @@ static void test_table(void)
             }
     }
     for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
-        CU_ASSERT(attn_kernel_available(attn_kernel_best((attn_dtype)dtype), (attn_dtype)dtype, NULL, 0));
+        CU_ASSERT(attn_kernel_available(attn_kernel_best(ATTN_PASS_FORWARD, (attn_dtype)dtype), ATTN_PASS_FORWARD,
+                                        (attn_dtype)dtype, NULL, 0));
 }
 
 static const attn_test tests[] = {

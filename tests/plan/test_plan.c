@@ -32,7 +32,7 @@ static void test_automatic_choices(void)
     CU_ASSERT_STRING_EQUAL(attn_exchange_name(plan.exchange), "allgather");
     CU_ASSERT_STRING_EQUAL(attn_layout_name(plan.layout), "contiguous");
     CU_ASSERT_STRING_EQUAL(attn_combine_name(plan.combine), "allgather");
-    CU_ASSERT_PTR_EQUAL(plan.kernel, attn_kernel_best(ATTN_FLOAT32));
+    CU_ASSERT_PTR_EQUAL(plan.kernel, attn_kernel_best(ATTN_PASS_FORWARD, ATTN_FLOAT32));
     CU_ASSERT_EQUAL(plan.threads, 3);
 
     problem.mask.causal = true;

@@ -89,6 +89,8 @@ static int64_t find_below(const attn_segments *part, int64_t global, int64_t *ne
     return s->offset + (global - s->begin < s->length ? global - s->begin : s->length);
 }
 
+typedef enum finite_values { FINITE_UNKNOWN, FINITE_ALL, FINITE_NOT_ALL } finite_values;
+
 /* Rows of keys, then of values, that are to be brought towards the second-level cache before they are used: a few lines
  * beside each register tile, since a burst of them would keep the loads of the tiles waiting. */
 typedef struct row_stream {
@@ -138,9 +140,7 @@ static void row_from_float(attn_dtype dtype, void *to, const float *from, int64_
 {
     uint16_t *half = to;
 
-    if (dtype == ATTN_FLOAT32)
-        memcpy(to, from, (size_t)count * sizeof *from);
-    else if (dtype == ATTN_FLOAT16)
+    if (dtype == ATTN_FLOAT16)
         for (int64_t n = 0; n < count; n++)
             half[n] = attn_float16_from_float(from[n]);
     else

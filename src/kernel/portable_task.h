@@ -27,6 +27,7 @@
 #define PANEL FN(panel)
 #define WORK FN(work)
 #define KEYS FN(keys)
+#define SPAN FN(span)
 
 /* Query rows, one a lane. Lanes without a row repeat the last one and are not stored. */
 typedef struct PANEL {
@@ -69,7 +70,8 @@ typedef struct KEYS {
     const REAL *k; /* rows k_stride apart */
     const REAL *v; /* packed, see load_keys */
     int64_t k_stride;
-    int64_t begin; /* local number of the first, in its part */
+    int64_t begin, count; /* local number of the first, in its part */
+    finite_values finite;
 } KEYS;
 
 /* WIDTH x WIDTH elements: each round interleaves the first half of the vectors with the second. */
@@ -124,8 +126,8 @@ static void FN(rows_to_lanes)(const REAL *const from[WIDTH], int64_t count, REAL
             to[d * LANES + n] = from[n][d] * factor;
 }
 
-/* The way back: `count` rows of WIDTH, LANES apart, times a factor of each lane, become WIDTH rows `stride` apart. */
-static void FN(lanes_to_rows)(const REAL *restrict from, int64_t count, VEC factor, REAL *restrict to, int64_t stride)
+/* The way back: `count` rows of WIDTH, LANES apart, times a factor of each lane, become WIDTH rows. */
+static void FN(lanes_to_rows)(const REAL *restrict from, int64_t count, VEC factor, REAL *const to[WIDTH])
 {
     VEC m[WIDTH];
     int64_t d = 0;
@@ -137,11 +139,11 @@ static void FN(lanes_to_rows)(const REAL *restrict from, int64_t count, VEC fact
         FN(transpose)(m);
         PORTABLE_UNROLL
         for (int n = 0; n < WIDTH; n++)
-            FN(store)(to + n * stride + d, m[n]);
+            FN(store)(to[n] + d, m[n]);
     }
     for (; d < count; d++)
         for (int n = 0; n < WIDTH; n++)
-            to[n * stride + d] = from[d * LANES + n] * factor[n];
+            to[n][d] = from[d * LANES + n] * factor[n];
 }
 
 /* Step 1: the query rows of a panel, transposed, and the keys that each sees. */
@@ -217,7 +219,7 @@ static KEYS FN(load_keys)(const WORK *w, int64_t part, int64_t begin, int64_t co
     const char *v_from =
         (const char *)v->data +
         (size_t)(w->task->b * v->batch_stride + w->task->kv_head * v->head_stride + begin * v->row_stride) * element;
-    KEYS keys = {.k = w->k_block, .k_stride = w->D, .v = w->v_block, .begin = begin};
+    KEYS keys = {.k = w->k_block, .k_stride = w->D, .v = w->v_block, .begin = begin, .count = count};
 
     if (element == sizeof(REAL)) {
         keys.k = (const REAL *)(const void *)k_from;
@@ -260,50 +262,77 @@ static row_stream FN(stream_keys)(const WORK *w, int64_t part, int64_t begin, in
     return stream;
 }
 
-/* Step 4: scores of `tile` keys against a panel, and their maximum. Four steps of d stand together because the loop's own
- * instructions would take the place of multiply-adds. */
-static inline __attribute__((always_inline)) void FN(score_step)(const int tile, const REAL *restrict q,
-                                                                 const REAL *restrict k, int64_t k_stride,
-                                                                 VEC sum[KEY_TILE][VECTORS])
+/* A panel's keys in a block: the last vector sees none before `all`, the first none from `all_end` on; between, some lanes
+ * may still be masked. Register tiles leave out the vector that sees nothing. */
+typedef struct SPAN {
+    int64_t from, all, all_end, to; /* in the block, rising */
+} SPAN;
+
+static int64_t FN(clip)(int64_t value, int64_t low, int64_t high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+static SPAN FN(find_span)(const PANEL *panel, const KEYS *keys, int64_t count)
+{
+    SPAN s = {.from = FN(clip)(panel->first - keys->begin, 0, count)};
+    int64_t end;
+
+    s.to = FN(clip)(panel->last - keys->begin, s.from, count);
+    s.all = FN(clip)(panel->lo[LANES - WIDTH] - keys->begin, s.from, s.to);
+    end = FN(clip)(panel->hi[WIDTH - 1] - keys->begin, s.from, s.to);
+    s.all = s.from + (s.all < end ? s.all - s.from : end - s.from) / KEY_TILE * KEY_TILE; /* whole tiles */
+    s.all_end = s.from + (end - s.from + KEY_TILE - 1) / KEY_TILE * KEY_TILE;
+    s.all_end = s.all_end < s.to ? s.all_end : s.to;
+    return s;
+}
+
+/* Step 4: scores of `tile` keys against vectors first .. end - 1 of a panel, and their maximum. Some steps of d stand
+ * together because the loop's own instructions would take the place of multiply-adds. */
+static inline __attribute__((always_inline)) void FN(score_step)(const int tile, const int first, const int end,
+                                                                 const REAL *restrict q, const REAL *restrict k,
+                                                                 int64_t k_stride, VEC sum[KEY_TILE][VECTORS])
 {
     PORTABLE_UNROLL
     for (int j = 0; j < tile; j++) {
         const VEC key = FN(splat)(k[j * k_stride]);
 
         PORTABLE_UNROLL
-        for (int n = 0; n < VECTORS; n++)
+        for (int n = first; n < end; n++)
             sum[j][n] += key * FN(load)(q + n * WIDTH);
     }
 }
 
-static inline __attribute__((always_inline)) void FN(score_tile)(const int tile, const REAL *restrict q,
-                                                                 const REAL *restrict k, int64_t k_stride, int64_t D,
-                                                                 REAL *restrict scores, VEC max[VECTORS])
+static inline __attribute__((always_inline)) void FN(score_tile)(const int tile, const int first, const int end,
+                                                                 const REAL *restrict q, const REAL *restrict k,
+                                                                 int64_t k_stride, int64_t D, REAL *restrict scores,
+                                                                 VEC max[VECTORS])
 {
     VEC sum[KEY_TILE][VECTORS];
     int64_t d = 0;
 
     PORTABLE_UNROLL
     for (int j = 0; j < tile; j++)
-        for (int n = 0; n < VECTORS; n++)
+        for (int n = first; n < end; n++)
             sum[j][n] = FN(splat)(0);
     for (; d + UNROLLED <= D; d += UNROLLED) {
         PORTABLE_UNROLL
         for (int n = 0; n < UNROLLED; n++)
-            FN(score_step)(tile, q + (d + n) * LANES, k + d + n, k_stride, sum);
+            FN(score_step)(tile, first, end, q + (d + n) * LANES, k + d + n, k_stride, sum);
     }
     for (; d < D; d++)
-        FN(score_step)(tile, q + d * LANES, k + d, k_stride, sum);
+        FN(score_step)(tile, first, end, q + d * LANES, k + d, k_stride, sum);
     PORTABLE_UNROLL
     for (int j = 0; j < tile; j++)
-        for (int n = 0; n < VECTORS; n++) {
+        for (int n = first; n < end; n++) {
             max[n] = FN(max)(sum[j][n], max[n]);
             FN(store)(scores + j * LANES + n * WIDTH, sum[j][n]);
         }
 }
 
-static void FN(score_keys)(const WORK *w, const PANEL *panel, const KEYS *keys, int64_t from, int64_t to,
-                           row_stream *ahead, VEC max[VECTORS])
+static inline __attribute__((always_inline)) void FN(score_range)(const int first, const int end, const WORK *w,
+                                                                  const PANEL *panel, const KEYS *keys, int64_t from,
+                                                                  int64_t to, row_stream *ahead, VEC max[VECTORS])
 {
     const REAL *const q = panel->q, *k = keys->k + from * keys->k_stride;
     const int64_t D = w->D, stride = keys->k_stride;
@@ -314,13 +343,23 @@ static void FN(score_keys)(const WORK *w, const PANEL *panel, const KEYS *keys, 
     memcpy(top, max, sizeof top);
     for (; left >= KEY_TILE; left -= KEY_TILE, k += KEY_TILE * stride, scores += KEY_TILE * LANES) {
         prefetch_lines(ahead);
-        FN(score_tile)(KEY_TILE, q, k, stride, D, scores, top);
+        FN(score_tile)(KEY_TILE, first, end, q, k, stride, D, scores, top);
     }
     for (; left >= 2; left -= 2, k += 2 * stride, scores += 2 * LANES)
-        FN(score_tile)(2, q, k, stride, D, scores, top);
+        FN(score_tile)(2, first, end, q, k, stride, D, scores, top);
     if (left > 0)
-        FN(score_tile)(1, q, k, stride, D, scores, top);
+        FN(score_tile)(1, first, end, q, k, stride, D, scores, top);
     memcpy(max, top, sizeof top);
+}
+
+static void FN(score_keys)(const WORK *w, const PANEL *panel, const KEYS *keys, const SPAN *s, row_stream *ahead,
+                           VEC max[VECTORS])
+{
+    if (s->from < s->all)
+        FN(score_range)(0, VECTORS - 1, w, panel, keys, s->from, s->all, ahead, max);
+    FN(score_range)(0, VECTORS, w, panel, keys, s->all, s->all_end, ahead, max);
+    if (s->all_end < s->to)
+        FN(score_range)(1, VECTORS, w, panel, keys, s->all_end, s->to, ahead, max);
 }
 
 /* Step 5: softcap and ALiBi. */
@@ -415,7 +454,8 @@ static void FN(softmax)(const WORK *w, PANEL *panel, int64_t from, int64_t to, c
 }
 
 /* Step 8: VALUE_TILE columns of V times the weights, added to the rescaled output. */
-static inline __attribute__((always_inline)) void FN(value_step)(const REAL *restrict weights, const REAL *restrict v,
+static inline __attribute__((always_inline)) void FN(value_step)(const int first, const int end,
+                                                                 const REAL *restrict weights, const REAL *restrict v,
                                                                  VEC sum[VALUE_TILE][VECTORS])
 {
     PORTABLE_UNROLL
@@ -423,28 +463,41 @@ static inline __attribute__((always_inline)) void FN(value_step)(const REAL *res
         const VEC value = FN(splat)(v[d]);
 
         PORTABLE_UNROLL
-        for (int n = 0; n < VECTORS; n++)
+        for (int n = first; n < end; n++)
             sum[d][n] += value * FN(load)(weights + n * WIDTH);
     }
 }
 
-static inline void FN(value_tile)(const REAL *restrict weights, const REAL *restrict v, int64_t count,
+static inline __attribute__((always_inline)) void FN(value_range)(const int first, const int end,
+                                                                  const REAL *restrict weights, const REAL *restrict v,
+                                                                  int64_t from, int64_t to,
+                                                                  VEC sum[VALUE_TILE][VECTORS])
+{
+    int64_t j = from;
+
+    for (; j + UNROLLED <= to; j += UNROLLED) {
+        PORTABLE_UNROLL
+        for (int n = 0; n < UNROLLED; n++)
+            FN(value_step)(first, end, weights + (j + n) * LANES, v + (j + n) * VALUE_TILE, sum);
+    }
+    for (; j < to; j++)
+        FN(value_step)(first, end, weights + j * LANES, v + j * VALUE_TILE, sum);
+}
+
+static inline void FN(value_tile)(const REAL *restrict weights, const REAL *restrict v, const SPAN *s,
                                   const VEC rescale[VECTORS], REAL *restrict o)
 {
     VEC sum[VALUE_TILE][VECTORS];
-    int64_t j = 0;
 
     PORTABLE_UNROLL
     for (int d = 0; d < VALUE_TILE; d++)
         for (int n = 0; n < VECTORS; n++)
             sum[d][n] = FN(splat)(0);
-    for (; j + UNROLLED <= count; j += UNROLLED) {
-        PORTABLE_UNROLL
-        for (int n = 0; n < UNROLLED; n++)
-            FN(value_step)(weights + (j + n) * LANES, v + (j + n) * VALUE_TILE, sum);
-    }
-    for (; j < count; j++)
-        FN(value_step)(weights + j * LANES, v + j * VALUE_TILE, sum);
+    if (s->from < s->all)
+        FN(value_range)(0, VECTORS - 1, weights, v, s->from, s->all, sum);
+    FN(value_range)(0, VECTORS, weights, v, s->all, s->all_end, sum);
+    if (s->all_end < s->to)
+        FN(value_range)(1, VECTORS, weights, v, s->all_end, s->to, sum);
     PORTABLE_UNROLL
     for (int d = 0; d < VALUE_TILE; d++) {
         for (int n = 0; n < VECTORS; n++) {
@@ -455,31 +508,35 @@ static inline void FN(value_tile)(const REAL *restrict weights, const REAL *rest
     }
 }
 
-static void FN(add_values)(const WORK *w, const PANEL *panel, const KEYS *keys, int64_t from, int64_t to,
+static void FN(add_values)(const WORK *w, const PANEL *panel, const KEYS *keys, const SPAN *s,
                            const VEC rescale[VECTORS])
 {
-    const REAL *weights = w->scores + from * LANES, *v = keys->v + from * VALUE_TILE;
+    const REAL *v = keys->v;
 
     for (int64_t d = 0; d < w->Dv; d += VALUE_TILE, v += VALUE_STRIDE)
-        FN(value_tile)(weights, v, to - from, rescale, panel->o + d * LANES);
+        FN(value_tile)(w->scores, v, s, rescale, panel->o + d * LANES);
 }
 
-/* Infinities and NaN have all bits of the exponent set; an integer sum of such cases vectorises. */
-static bool FN(all_finite)(const WORK *w, const KEYS *keys, int64_t from, int64_t to)
+/* Whether the values of a block are finite, found out when it is first asked. Infinities and NaN have all bits of the
+ * exponent set; an integer sum of such cases vectorises. */
+static bool FN(all_finite)(const WORK *w, KEYS *keys)
 {
     const WORD exponent = (((WORD)1 << (sizeof(REAL) * 8 - 1 - MANTISSA)) - 1) << MANTISSA;
     WORD found = 0;
 
+    if (keys->finite != FINITE_UNKNOWN)
+        return keys->finite == FINITE_ALL;
     for (int64_t d = 0; d < w->Dv; d += VALUE_TILE) {
         const REAL *v = keys->v + d / VALUE_TILE * VALUE_STRIDE;
 
-        for (int64_t n = from * VALUE_TILE; n < to * VALUE_TILE; n++) {
+        for (int64_t n = 0; n < keys->count * VALUE_TILE; n++) {
             WORD bits;
 
             memcpy(&bits, &v[n], sizeof bits);
             found |= (bits & exponent) == exponent;
         }
     }
+    keys->finite = found == 0 ? FINITE_ALL : FINITE_NOT_ALL;
     return found == 0;
 }
 
@@ -502,71 +559,78 @@ static void FN(add_visible_values)(const WORK *w, const PANEL *panel, const KEYS
     }
 }
 
-/* Steps 4 to 8 for one panel and one block of `count` keys. */
-static void FN(visit_keys)(const WORK *w, PANEL *panel, const KEYS *keys, int64_t count, row_stream *ahead)
+/* Steps 4 to 8 for one panel and one block of keys. */
+static void FN(visit_keys)(const WORK *w, PANEL *panel, KEYS *keys, row_stream *ahead)
 {
-    const int64_t from = panel->first > keys->begin ? panel->first - keys->begin : 0;
-    const int64_t to = panel->last < keys->begin + count ? panel->last - keys->begin : count;
-    const bool partial = panel->all_from > keys->begin + from || panel->all_to < keys->begin + to;
+    const SPAN s = FN(find_span)(panel, keys, keys->count);
+    const bool partial = panel->all_from > keys->begin + s.from || panel->all_to < keys->begin + s.to;
     const bool adjusted = w->cap != 0 || w->alibi;
     VEC top[VECTORS], rescale[VECTORS];
 
-    if (from >= to)
+    if (s.from >= s.to)
         return;
     for (int n = 0; n < VECTORS; n++)
         top[n] = FN(splat)((REAL)-INFINITY);
-    FN(score_keys)(w, panel, keys, from, to, ahead, top);
+    FN(score_keys)(w, panel, keys, &s, ahead, top);
     if (adjusted)
-        FN(adjust_scores)(w, panel, from, to);
+        FN(adjust_scores)(w, panel, s.from, s.to);
     if (partial)
-        FN(mask_scores)(w, panel, keys, from, to);
+        FN(mask_scores)(w, panel, keys, s.from, s.to);
     if (adjusted || partial)
-        FN(find_max)(w, from, to, top);
-    FN(softmax)(w, panel, from, to, top, rescale);
-    if (partial && !FN(all_finite)(w, keys, from, to))
-        FN(add_visible_values)(w, panel, keys, from, to, rescale);
+        FN(find_max)(w, s.from, s.to, top);
+    FN(softmax)(w, panel, s.from, s.to, top, rescale);
+    if (partial && !FN(all_finite)(w, keys))
+        FN(add_visible_values)(w, panel, keys, s.from, s.to, rescale);
     else
-        FN(add_values)(w, panel, keys, from, to, rescale);
+        FN(add_values)(w, panel, keys, &s, rescale);
 }
 
 /* Step 9: divide, add the sink, write o and lse. */
-static void FN(store_panel)(const WORK *w, int64_t row, const PANEL *panel)
+static REAL FN(finish_lane)(const WORK *w, const PANEL *panel, int64_t folded, int lane)
 {
     const attn_forward_setup *setup = w->setup;
-    const attn_array *o = &w->buffers->o, *lse = &w->buffers->lse;
+    const attn_array *lse = &w->buffers->lse;
     const double *sinks = setup->add_sinks ? setup->problem->score.sinks : NULL;
-    const size_t element = attn_dtype_size(setup->o_dtype);
-    REAL scales[WIDTH];
+    const int64_t h = attn_task_head(w->task, folded), r = attn_task_row(w->task, folded);
+    const int64_t place = w->task->b * lse->batch_stride + h * lse->head_stride + r * lse->row_stride;
+    double max = (double)panel->max[lane / WIDTH][lane % WIDTH] * LN_2;
+    double sum = (double)panel->sum[lane / WIDTH][lane % WIDTH], scale = 1;
 
-    for (int lane = 0; lane < panel->rows; lane++) {
-        const int n = lane % WIDTH;
-        const int64_t h = attn_task_head(w->task, row + lane), r = attn_task_row(w->task, row + lane);
-        const int64_t place = w->task->b * lse->batch_stride + h * lse->head_stride + r * lse->row_stride;
-        double max = (double)panel->max[lane / WIDTH][n] * LN_2;
-        double sum = (double)panel->sum[lane / WIDTH][n], scale = 1;
+    if (sinks != NULL) {
+        const double sink = sinks[setup->head_begin + h], larger = sink > max ? sink : max;
 
-        if (sinks != NULL) {
-            const double sink = sinks[setup->head_begin + h];
-            const double larger = sink > max ? sink : max;
+        scale = exp(max - larger);
+        sum = sum * scale + exp(sink - larger);
+        max = larger;
+    }
+    ((REAL *)lse->data)[place] = (REAL)(sum == 0 ? -INFINITY : max + log(sum));
+    return (REAL)(sum == 0 ? 0 : scale / sum);
+}
 
-            scale = exp(max - larger);
-            sum = sum * scale + exp(sink - larger);
-            max = larger;
+static void FN(store_panel)(const WORK *w, int64_t row, const PANEL *panel)
+{
+    const attn_array *o = &w->buffers->o;
+    const attn_dtype dtype = w->setup->o_dtype;
+    const size_t element = attn_dtype_size(dtype);
+
+    for (int begin = 0; begin < panel->rows; begin += WIDTH) {
+        const int used = panel->rows - begin < WIDTH ? panel->rows - begin : WIDTH;
+        REAL scales[WIDTH] = {0}, *rows[WIDTH];
+        char *places[WIDTH];
+
+        for (int n = 0; n < WIDTH; n++) {
+            const int64_t f = row + begin + (n < used ? n : 0);
+            const int64_t place = w->task->b * o->batch_stride + attn_task_head(w->task, f) * o->head_stride +
+                                  attn_task_row(w->task, f) * o->row_stride;
+
+            if (n < used)
+                scales[n] = FN(finish_lane)(w, panel, f, begin + n);
+            places[n] = (char *)o->data + (size_t)place * element;
+            rows[n] = n < used && element == sizeof(REAL) ? (REAL *)(void *)places[n] : w->rows + n * w->row_stride;
         }
-        scales[n] = (REAL)(sum == 0 ? 0 : scale / sum);
-        ((REAL *)lse->data)[place] = (REAL)(sum == 0 ? -INFINITY : max + log(sum));
-        if (n < WIDTH - 1 && lane < panel->rows - 1)
-            continue;
-        for (int m = n + 1; m < WIDTH; m++)
-            scales[m] = 0;
-        FN(lanes_to_rows)(panel->o + lane - n, w->Dv, FN(load)(scales), w->rows, w->row_stride);
-        for (int m = 0; m <= n; m++) {
-            const int64_t f = row + lane - n + m;
-            const int64_t to = w->task->b * o->batch_stride + attn_task_head(w->task, f) * o->head_stride +
-                               attn_task_row(w->task, f) * o->row_stride;
-
-            CONVERT_TO(setup->o_dtype, (char *)o->data + (size_t)to * element, w->rows + m * w->row_stride, w->Dv);
-        }
+        FN(lanes_to_rows)(panel->o + begin, w->Dv, FN(load)(scales), rows);
+        for (int n = 0; n < used && element != sizeof(REAL); n++)
+            CONVERT_TO(dtype, places[n], rows[n], w->Dv);
     }
 }
 
@@ -646,12 +710,12 @@ static void FN(visit_part)(WORK *w, int64_t part)
         const int64_t count = last - begin < KEY_BLOCK ? last - begin : KEY_BLOCK;
         const int64_t next = begin + count, left = last - next < KEY_BLOCK ? last - next : KEY_BLOCK;
         row_stream ahead = FN(stream_keys)(w, part, next, left, w->panel_count * (KEY_BLOCK / KEY_TILE));
-        const KEYS keys = FN(load_keys)(w, part, begin, count);
+        KEYS keys = FN(load_keys)(w, part, begin, count);
 
         if (w->alibi)
             find_positions(rows, begin, count, w->positions);
         for (int n = 0; n < w->panel_count; n++)
-            FN(visit_keys)(w, &w->panels[n], &keys, count, &ahead);
+            FN(visit_keys)(w, &w->panels[n], &keys, &ahead);
     }
 }
 
@@ -677,6 +741,7 @@ static void FN(forward)(const attn_forward_setup *setup, const attn_forward_buff
 #undef PANEL
 #undef WORK
 #undef KEYS
+#undef SPAN
 #undef WIDTH
 #undef LANES
 #undef VALUE_STRIDE

@@ -241,25 +241,39 @@ static KEYS FN(load_keys)(const WORK *w, int64_t part, int64_t begin, int64_t co
     return keys;
 }
 
-/* The keys and values after local row `begin` of a part, up to a block of them, to be prefetched in `times` portions. */
-static row_stream FN(stream_keys)(const WORK *w, int64_t part, int64_t begin, int64_t rows, int64_t times)
+/* What is needed after a block of keys: the next one of the part, which begins at local row `begin`, or where there is none
+ * the place of the output. */
+static row_streams FN(stream_ahead)(const WORK *w, int64_t part, int64_t begin, int64_t end)
 {
-    const size_t element = attn_dtype_size(w->setup->problem->dtype);
-    const attn_array *arrays[2] = {&w->buffers->k[part], &w->buffers->v[part]};
-    row_stream stream = {.bytes = {(size_t)w->D * element, (size_t)w->Dv * element}};
-    int64_t lines = 0;
+    const attn_task *task = w->task;
+    const attn_array *arrays[2] = {&w->buffers->k[part], &w->buffers->v[part]}, *o = &w->buffers->o;
+    const size_t element = attn_dtype_size(w->setup->problem->dtype), o_element = attn_dtype_size(w->setup->o_dtype);
+    const int64_t rows = end - begin < KEY_BLOCK ? end - begin : KEY_BLOCK;
+    row_streams streams = {.of = {{.bytes = (size_t)w->D * element}, {.bytes = (size_t)w->Dv * element}}};
 
     for (int n = 0; n < 2; n++) {
         const attn_array *a = arrays[n];
-        const int64_t place = w->task->b * a->batch_stride + w->task->kv_head * a->head_stride + begin * a->row_stride;
+        const int64_t place = task->b * a->batch_stride + task->kv_head * a->head_stride + begin * a->row_stride;
 
-        stream.row[n] = (const char *)a->data + (size_t)place * element;
-        stream.step[n] = (size_t)a->row_stride * element;
-        stream.rows[n] = rows;
-        lines += rows * (int64_t)((stream.bytes[n] + CACHE_LINE - 1) / CACHE_LINE);
+        streams.of[n].first = (const char *)a->data + (size_t)place * element;
+        streams.of[n].step = (size_t)a->row_stride * element;
+        streams.of[n].rows = rows;
+        streams.of[n].folded = 1;
     }
-    stream.lines = (lines + times - 1) / times;
-    return stream;
+    if (rows == 0) {
+        const int64_t place = task->b * o->batch_stride + attn_task_head(task, 0) * o->head_stride;
+
+        streams.to_write = true;
+        streams.of[0] = (row_stream){.first = (const char *)o->data + (size_t)place * o_element,
+                                     .step = (size_t)o->row_stride * o_element,
+                                     .fold_step = (size_t)o->head_stride * o_element,
+                                     .bytes = (size_t)w->Dv * o_element,
+                                     .folded = task->heads,
+                                     .row = task->row,
+                                     .rows = task->row + task->rows};
+    }
+    share_lines(&streams, w->panel_count * (KEY_BLOCK / KEY_TILE));
+    return streams;
 }
 
 /* A panel's keys in a block: the last vector sees none before `all`, the first none from `all_end` on; between, some lanes
@@ -332,7 +346,7 @@ static inline __attribute__((always_inline)) void FN(score_tile)(const int tile,
 
 static inline __attribute__((always_inline)) void FN(score_range)(const int first, const int end, const WORK *w,
                                                                   const PANEL *panel, const KEYS *keys, int64_t from,
-                                                                  int64_t to, row_stream *ahead, VEC max[VECTORS])
+                                                                  int64_t to, row_streams *ahead, VEC max[VECTORS])
 {
     const REAL *const q = panel->q, *k = keys->k + from * keys->k_stride;
     const int64_t D = w->D, stride = keys->k_stride;
@@ -352,7 +366,7 @@ static inline __attribute__((always_inline)) void FN(score_range)(const int firs
     memcpy(max, top, sizeof top);
 }
 
-static void FN(score_keys)(const WORK *w, const PANEL *panel, const KEYS *keys, const SPAN *s, row_stream *ahead,
+static void FN(score_keys)(const WORK *w, const PANEL *panel, const KEYS *keys, const SPAN *s, row_streams *ahead,
                            VEC max[VECTORS])
 {
     if (s->from < s->all)
@@ -560,7 +574,7 @@ static void FN(add_visible_values)(const WORK *w, const PANEL *panel, const KEYS
 }
 
 /* Steps 4 to 8 for one panel and one block of keys. */
-static void FN(visit_keys)(const WORK *w, PANEL *panel, KEYS *keys, row_stream *ahead)
+static void FN(visit_keys)(const WORK *w, PANEL *panel, KEYS *keys, row_streams *ahead)
 {
     const SPAN s = FN(find_span)(panel, keys, keys->count);
     const bool partial = panel->all_from > keys->begin + s.from || panel->all_to < keys->begin + s.to;
@@ -708,8 +722,7 @@ static void FN(visit_part)(WORK *w, int64_t part)
     }
     for (int64_t begin = first; begin < last; begin += KEY_BLOCK) {
         const int64_t count = last - begin < KEY_BLOCK ? last - begin : KEY_BLOCK;
-        const int64_t next = begin + count, left = last - next < KEY_BLOCK ? last - next : KEY_BLOCK;
-        row_stream ahead = FN(stream_keys)(w, part, next, left, w->panel_count * (KEY_BLOCK / KEY_TILE));
+        row_streams ahead = FN(stream_ahead)(w, part, begin + count, last);
         KEYS keys = FN(load_keys)(w, part, begin, count);
 
         if (w->alibi)

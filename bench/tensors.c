@@ -1,16 +1,14 @@
 #include "tensors.h"
 
+#include <attn/memory.h>
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CACHE_LINE 64
-
 void *tensor_allocate(int64_t count, attn_dtype dtype)
 {
-    const size_t bytes = (size_t)count * attn_dtype_size(dtype);
-
-    return aligned_alloc(CACHE_LINE, (bytes / CACHE_LINE + 1) * CACHE_LINE);
+    return attn_aligned_alloc((size_t)count * attn_dtype_size(dtype));
 }
 
 /* Fills with bytes 0xff, a NaN of every type; the threads that will use the pages touch them first. */

@@ -37,7 +37,7 @@ BEGIN {
     allow("io", "core measure io", "plan dist")
     allow("study", "core measure study", "plan io")
     # The folder that implements a public header. One that brings MPI with it is marked so.
-    owner("core", "status version dtype shape mask problem random segments phase attributes")
+    owner("core", "status version dtype shape memory mask problem random segments phase attributes")
     owner("kernel", "kernel")
     owner("plan", "partition plan")
     owner("dist", "comm dist")

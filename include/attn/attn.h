@@ -24,6 +24,7 @@
 #include <attn/input.h>
 #include <attn/kernel.h>
 #include <attn/mask.h>
+#include <attn/memory.h>
 #include <attn/metric.h>
 #include <attn/partition.h>
 #include <attn/pass.h>

@@ -37,12 +37,3 @@ void *attn_realloc_array(void *memory, int64_t count, size_t size)
 
     return array_bytes(count, size, &bytes) ? realloc(memory, bytes) : NULL;
 }
-
-void *attn_aligned_alloc(size_t bytes)
-{
-    void *memory = NULL;
-
-    if (posix_memalign(&memory, ATTN_ALIGNMENT, bytes > 0 ? bytes : 1) != 0)
-        return NULL;
-    return memory;
-}

@@ -7,9 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Alignment of attn_aligned_alloc: a cache line, and the widest vector register. */
-#define ATTN_ALIGNMENT 64
-
 /* The checked operations take operands >= 0 (sizes), return false when an operand is negative or the result does not
  * fit, and leave *out unchanged then. */
 static inline bool attn_int64_add(int64_t a, int64_t b, int64_t *out)
@@ -61,9 +58,5 @@ void *attn_calloc_array(int64_t count, size_t size);
 
 /* The same, with room for count elements of a size, keeping what is in memory; `memory` stays valid on failure. */
 void *attn_realloc_array(void *memory, int64_t count, size_t size);
-
-/* Memory aligned to ATTN_ALIGNMENT bytes, not zeroed and not touched; not NULL for 0 bytes. NULL when memory is short.
- * Released with free. */
-void *attn_aligned_alloc(size_t bytes);
 
 #endif

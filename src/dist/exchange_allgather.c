@@ -8,6 +8,7 @@
 #include "dist/pieces.h"
 
 #include <attn/comm.h>
+#include <attn/memory.h>
 
 #include <stdlib.h>
 

@@ -2,6 +2,8 @@
 #include "core/checked.h"
 #include "kernel/kernel.h"
 
+#include <attn/memory.h>
+
 #include <assert.h>
 #include <omp.h>
 #include <stdlib.h>

@@ -5,6 +5,8 @@
 #include "core/cpu.h"
 #include "measure/probe.h"
 
+#include <attn/memory.h>
+
 #include <hwloc.h>
 #include <math.h>
 #include <stdlib.h>

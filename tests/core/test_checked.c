@@ -3,6 +3,8 @@
 
 #include "core/checked.h"
 
+#include <attn/memory.h>
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,6 +85,11 @@ static void test_memory(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(aligned);
     CU_ASSERT_EQUAL((uintptr_t)aligned % ATTN_ALIGNMENT, 0);
     memset(aligned, 1, 1001);
+    free(aligned);
+    aligned = attn_aligned_alloc(ATTN_HUGE_PAGE + 5);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(aligned);
+    CU_ASSERT_EQUAL((uintptr_t)aligned % ATTN_HUGE_PAGE, 0);
+    memset(aligned, 1, ATTN_HUGE_PAGE + 5);
     free(aligned);
     aligned = attn_aligned_alloc(0);
     CU_ASSERT_PTR_NOT_NULL(aligned);

@@ -6,6 +6,8 @@
 #include "dist/exchange.h"
 #include "dist/pieces.h"
 
+#include <attn/memory.h>
+
 #include <stdlib.h>
 
 typedef struct broadcast_state {

@@ -1,0 +1,25 @@
+#if defined(__linux__)
+#define _DEFAULT_SOURCE /* madvise */
+#endif
+#include <attn/memory.h>
+
+#include <stdbool.h>
+#include <stdlib.h>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+void *attn_aligned_alloc(size_t bytes)
+{
+    const bool large = bytes >= ATTN_HUGE_PAGE;
+    void *memory = NULL;
+
+    if (posix_memalign(&memory, large ? ATTN_HUGE_PAGE : ATTN_ALIGNMENT, bytes > 0 ? bytes : 1) != 0)
+        return NULL;
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (large) /* advice: where it cannot be followed, nothing is lost */
+        (void)madvise(memory, bytes / ATTN_HUGE_PAGE * ATTN_HUGE_PAGE, MADV_HUGEPAGE);
+#endif
+    return memory;
+}

@@ -14,9 +14,11 @@ static const option_key keys[] = {OPTION_PROBE, OPTION_THREADS, OPTION_PROBE_TIM
 
 static const option_set set = {
     .usage = "attnbench probe [OPTION...]",
-    .about = "Measures what this machine can do at best: multiply-add peaks at each width of vectors that the CPU has, "
-             "and the bandwidth of memory. All ranks measure at the same time; a value is the best of many short "
-             "rounds, summed over the ranks, beside it the slowest and the fastest rank.",
+    .about =
+        "Measures what this machine can do at best: peaks of multiply-adds and of bfloat16 products at each width of "
+        "vectors that the CPU has, the same fed from the L1 cache, exponentials, and the bandwidth of memory. All "
+        "ranks measure at the same time; a value is the best of many short rounds, summed over the ranks, beside "
+        "it the slowest and the fastest rank.",
     .examples = "  attnbench probe\n"
                 "  mpirun -n 4 attnbench probe --probe read-bandwidth --threads 1,2\n"
                 "  mpirun -n 2 attnbench probe --max-time 2 --format markdown\n",

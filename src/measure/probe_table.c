@@ -11,7 +11,16 @@
     X(fma_double)                                                                                                      \
     X(fma_double_avx2)                                                                                                 \
     X(fma_double_avx512)                                                                                               \
-    X(read)
+    X(l1)                                                                                                              \
+    X(l1_avx2)                                                                                                         \
+    X(l1_avx512)                                                                                                       \
+    X(bf16)                                                                                                            \
+    X(amx)                                                                                                             \
+    X(exp)                                                                                                             \
+    X(exp_avx2)                                                                                                        \
+    X(exp_avx512)                                                                                                      \
+    X(read)                                                                                                            \
+    X(copy)
 
 #define DECLARE_PROBE(name) extern const attn_probe attn_probe_##name;
 PROBE_LIST(DECLARE_PROBE)

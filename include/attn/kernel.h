@@ -38,8 +38,19 @@ ATTN_API const char *attn_kernel_summary(const attn_kernel *kernel);
 ATTN_API bool attn_kernel_available(const attn_kernel *kernel, attn_pass pass, attn_dtype dtype, char *reason,
                                     size_t size);
 
+/* Names the probe of the peak that bounds the kernel's arithmetic (attn_probe_find), or NULL: the multiply-add peak in the
+ * type of its sums (attn_probe_peak). */
+ATTN_API const char *attn_kernel_peak(const attn_kernel *kernel);
+
 /* Chooses the fastest available kernel for a pass and a type on this CPU; never NULL. */
 ATTN_API const attn_kernel *attn_kernel_best(attn_pass pass, attn_dtype dtype);
+
+/* Chooses the kernel where the caller leaves it open: the one that the environment variable ATTN_KERNEL names or, where
+ * it is not set, empty or "auto", attn_kernel_best. It is read at each call, and what it names need not be available:
+ * whatever is made with it then tells why not.
+ *   out  out, unchanged on failure
+ * ATTN_ARGUMENT when ATTN_KERNEL names no kernel. */
+ATTN_API attn_status attn_kernel_choose(attn_pass pass, attn_dtype dtype, const attn_kernel **out, attn_error *error);
 
 /* A [B,H,S,D] array: strides in elements, the last dimension contiguous. data is borrowed. */
 typedef struct attn_array {

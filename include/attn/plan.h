@@ -2,7 +2,7 @@
  *
  * A choice left open (auto) is made by a fixed rule: Ph = gcd(P, Hkv) and Ps = P / Ph, except that the exchange `none`
  * means 1 x P and any other named exchange P x 1; the exchange is `none` when Ps is 1 and `allgather` otherwise; the
- * layout is zigzag when causal and contiguous otherwise; the kernel is the best available.
+ * layout is zigzag when causal and contiguous otherwise; the kernel is that of attn_kernel_choose.
  */
 #ifndef ATTN_PLAN_H
 #define ATTN_PLAN_H
@@ -63,7 +63,7 @@ typedef struct attn_plan {
  *   ranks    in, >= 1
  *   options  in
  *   out      out, unchanged on failure
- * ATTN_ARGUMENT for a problem that is not valid; ATTN_UNSUPPORTED, with the reason, for a combination that cannot run
+ * ATTN_ARGUMENT for a problem that is not valid or an unknown name in ATTN_KERNEL; ATTN_UNSUPPORTED, with the reason, for a combination that cannot run
  * (grid that is not Ps * Ph = ranks, exchange that does not apply or has no such pass, kernel that this CPU lacks or that
  * has no such pass). */
 ATTN_API attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_plan_options *options,

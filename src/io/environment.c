@@ -206,11 +206,11 @@ static bool begins(const char *text, const char *beginning)
     return strncmp(text, beginning, strlen(beginning)) == 0;
 }
 
-/* Variables that change how MPI and OpenMP run and where SLURM placed it; not who ran it, and not the addresses and
+/* Variables that change the kernel, how MPI and OpenMP run and where SLURM placed it; not who ran it, and not the addresses and
  * keys by which one launch's processes find each other. */
 static bool is_wanted(const char *variable)
 {
-    static const char *const wanted[] = {"OMP_", "OMPI_", "SLURM_", "GOMP_", "KMP_"};
+    static const char *const wanted[] = {"OMP_", "OMPI_", "SLURM_", "GOMP_", "KMP_", "ATTN_KERNEL="};
     static const char *const unwanted[] = {"SLURM_JOB_USER=",
                                            "SLURM_JOB_UID=",
                                            "SLURM_JOB_GID=",

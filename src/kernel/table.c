@@ -2,6 +2,7 @@
 #include "kernel/kernel.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define KERNEL_LIST(X)                                                                                                 \
@@ -45,6 +46,11 @@ const char *attn_kernel_summary(const attn_kernel *kernel)
     return kernel->summary;
 }
 
+const char *attn_kernel_peak(const attn_kernel *kernel)
+{
+    return kernel->peak;
+}
+
 bool attn_kernel_available(const attn_kernel *kernel, attn_pass pass, attn_dtype dtype, char *reason, size_t size)
 {
     if (kernel->forward[dtype] == NULL) {
@@ -71,4 +77,32 @@ const attn_kernel *attn_kernel_best(attn_pass pass, attn_dtype dtype)
         if (attn_kernel_available(kernels[i], pass, dtype, NULL, 0))
             return kernels[i];
     return kernels[0];
+}
+
+/* "reference, portable, ..." */
+static void write_names(char *text, size_t size)
+{
+    size_t used = 0;
+
+    for (size_t i = 0; i < attn_kernel_count() && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s, ", kernels[i]->name);
+}
+
+attn_status attn_kernel_choose(attn_pass pass, attn_dtype dtype, const attn_kernel **out, attn_error *error)
+{
+    const char *const name = getenv("ATTN_KERNEL");
+    const attn_kernel *named;
+    char names[256];
+
+    if (name == NULL || *name == '\0' || strcmp(name, "auto") == 0) {
+        *out = attn_kernel_best(pass, dtype);
+        return ATTN_OK;
+    }
+    named = attn_kernel_find(name);
+    if (named == NULL) {
+        write_names(names, sizeof names);
+        return attn_error_set(error, ATTN_ARGUMENT, "ATTN_KERNEL=%.60s: %sauto is accepted", name, names);
+    }
+    *out = named;
+    return ATTN_OK;
 }

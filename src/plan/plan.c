@@ -42,7 +42,7 @@ attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_pl
                       .pass = options->pass,
                       .threads = options->threads > 0 ? options->threads : 1};
     char reason[ATTN_MESSAGE_MAX];
-    const attn_status status = attn_problem_check(problem, error);
+    attn_status status = attn_problem_check(problem, error);
 
     assert(ranks >= 1);
     if (status != ATTN_OK)
@@ -60,7 +60,9 @@ attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_pl
     if (plan.combine == NULL)
         plan.combine = attn_combine_find("allgather");
     if (plan.kernel == NULL)
-        plan.kernel = attn_kernel_best(plan.pass, problem->dtype);
+        status = attn_kernel_choose(plan.pass, problem->dtype, &plan.kernel, error);
+    if (status != ATTN_OK)
+        return status;
     if (!plan.exchange->applicable(&plan, reason, sizeof reason))
         return attn_error_set(error, ATTN_UNSUPPORTED, "exchange %s: %s", plan.exchange->name, reason);
     if (plan.pass == ATTN_PASS_BACKWARD && plan.exchange->predict_backward == NULL)

@@ -1,5 +1,6 @@
 #include "case.h"
 #include "names.h"
+#include "roofs.h"
 
 #include <attn/random.h>
 
@@ -7,6 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* The lengths where none is given: of all keys, and of the query rows of a decoding step. */
+enum { USUAL_SEQ = 4096, DECODE_SEQ = 1 };
 
 /* Grows an extent by a factor; an extent that leaves int64_t is caught by attn_shape_check as the largest there is. */
 static int64_t grow(int64_t extent, double factor)
@@ -19,12 +23,16 @@ static int64_t grow(int64_t extent, double factor)
 /* The extents of the point, grown with the ranks as --scaling says. */
 static attn_shape point_shape(const sweep *lists, const int64_t *at, int ranks)
 {
+    const bool decode = lists->pass == ATTN_PASS_DECODE;
+    const int64_t seq = at[AXIS_SEQ] > 0 ? at[AXIS_SEQ] : decode ? DECODE_SEQ : USUAL_SEQ;
     attn_shape shape = {
         .batch = at[AXIS_BATCH],
         .heads = at[AXIS_HEADS],
         .kv_heads = at[AXIS_KV_HEADS] > 0 ? at[AXIS_KV_HEADS] : at[AXIS_HEADS],
-        .seq = at[AXIS_SEQ],
-        .kv_seq = at[AXIS_KV_SEQ] > 0 ? at[AXIS_KV_SEQ] : at[AXIS_SEQ],
+        .seq = seq,
+        .kv_seq = at[AXIS_KV_SEQ] > 0 ? at[AXIS_KV_SEQ]
+                  : decode            ? USUAL_SEQ
+                                      : seq,
         .head_dim = at[AXIS_HEAD_DIM],
         .v_head_dim = at[AXIS_V_HEAD_DIM] > 0 ? at[AXIS_V_HEAD_DIM] : at[AXIS_HEAD_DIM],
     };
@@ -37,7 +45,7 @@ static attn_shape point_shape(const sweep *lists, const int64_t *at, int ranks)
     case SCALING_WEAK_SEQ:
     case SCALING_WEAK_WORK: /* work grows with the square of the length */
         factor = lists->scaling == SCALING_WEAK_SEQ ? ranks : sqrt(ranks);
-        shape.seq = grow(shape.seq, factor);
+        shape.seq = decode ? shape.seq : grow(shape.seq, factor);
         shape.kv_seq = grow(shape.kv_seq, factor);
         break;
     case SCALING_STRONG:
@@ -114,13 +122,14 @@ static attn_status plan_case(const sweep *lists, bench_case *out, attn_error *er
 {
     const int64_t *at = out->point.at;
     const int64_t kernel =
-        at[AXIS_KERNEL] == NAME_AUTO ? (int64_t)out->group->kernels[out->problem.dtype] : at[AXIS_KERNEL];
+        at[AXIS_KERNEL] == NAME_AUTO ? (int64_t)out->group->kernels[lists->pass][out->problem.dtype] : at[AXIS_KERNEL];
     const attn_plan_options choices = {
         .grid = lists->grids[at[AXIS_GRID]],
         .exchange = at[AXIS_EXCHANGE] == NAME_AUTO ? NULL : attn_exchange_at((size_t)at[AXIS_EXCHANGE]),
         .layout = at[AXIS_LAYOUT] == NAME_AUTO ? NULL : attn_layout_at((size_t)at[AXIS_LAYOUT]),
         .combine = attn_combine_at((size_t)at[AXIS_COMBINE]),
         .kernel = attn_kernel_at((size_t)kernel),
+        .pass = lists->pass,
         .threads = out->threads,
     };
 
@@ -199,7 +208,9 @@ static attn_status prepare(const sweep *lists, bench_case *out, attn_error *erro
         status = bench_case_load(lists, out, error);
     if (status != ATTN_OK)
         return status;
-    out->flops = attn_flops_forward(&out->problem);
+    out->flops =
+        lists->pass == ATTN_PASS_BACKWARD ? attn_flops_backward(&out->problem) : attn_flops_forward(&out->problem);
+    out->bytes = roofs_bytes(out);
     status = attn_plan_predict_all(&out->plan, &out->prediction, error);
     return status == ATTN_OK ? compare_memory(out, out->prediction.memory * out->group->node_ranks, "", error) : status;
 }

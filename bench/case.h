@@ -20,8 +20,8 @@ typedef struct bench_case {
     attn_status runnable; /* ATTN_OK, or why not, with the reason in `reason` */
     attn_error reason;
     attn_plan plan;              /* on the ranks of the group; ranks is 0 where the choices do not go together */
-    attn_plan_totals prediction; /* valid when runnable, on the ranks of the group, as is flops */
-    double flops;
+    attn_plan_totals prediction; /* valid when runnable, on the ranks of the group, as are these */
+    double flops, bytes;         /* of the whole problem, see roofs_bytes */
 } bench_case;
 
 /* Collective over the launch. Makes the case of a point. A point that cannot run is not a failure: it says why, and

@@ -47,6 +47,7 @@ typedef struct run {
     exports wanted;
     metric_columns metrics;
     measure_context context;
+    bandwidths bandwidths;
     rank_groups groups;
     attn_input *input;
     bench_case *cases;   /* [lists.count], in the order of the sweep */
@@ -107,10 +108,7 @@ static attn_status read_settings(run *all, attn_error *error)
 {
     case_input *input = &all->context.input;
     const char *slash;
-    attn_status status = options_check_pass(all->given, error);
-
-    if (status == ATTN_OK)
-        status = sweep_read(all->given, all->launch->ranks, &all->lists, error);
+    attn_status status = sweep_read(all->given, all->launch->ranks, &all->lists, error);
     if (status == ATTN_OK)
         status = read_sampling(all->given, &all->context.sampling, error);
     if (status == ATTN_OK)
@@ -128,6 +126,7 @@ static attn_status read_settings(run *all, attn_error *error)
     all->context.launch = all->launch;
     all->context.lists = &all->lists;
     all->context.launch_id = all->launch_id;
+    all->context.bandwidths = &all->bandwidths;
     input->path = option_text(all->given, OPTION_INPUT);
     slash = input->path != NULL ? strrchr(input->path, '/') : NULL;
     input->name = slash != NULL ? slash + 1 : input->path != NULL ? input->path : "";
@@ -421,6 +420,7 @@ attn_status cmd_run(const bench *launch, int argc, char **argv, bool *wrong, att
     free(all.cases);
     free(all.skip);
     free(all.order);
+    free(all.bandwidths.list);
     if (status != ATTN_MPI) { /* these are collective */
         attn_input_close(all.input, NULL);
         rank_groups_release(&all.groups);

@@ -90,7 +90,7 @@ static attn_status make_folder(const char *path, attn_error *error)
 
 static attn_status read_settings(verification *all, attn_error *error)
 {
-    attn_status status = options_check_pass(all->given, error);
+    attn_status status = ATTN_OK;
 
     all->count = options_files(all->given, &all->files);
     all->write = option_text(all->given, OPTION_WRITE);
@@ -101,6 +101,10 @@ static attn_status read_settings(verification *all, attn_error *error)
         status = sweep_read(all->given, all->launch->ranks, &all->lists, error);
     if (status != ATTN_OK)
         return status;
+    if (all->lists.pass != ATTN_PASS_FORWARD)
+        return attn_error_set(error, ATTN_ARGUMENT,
+                              "--pass %s: forward is accepted, which limits the check to o and lse",
+                              attn_pass_name(all->lists.pass));
     if (all->lists.scaling != SCALING_STRONG)
         return attn_error_set(error, ATTN_ARGUMENT, "--scaling %s: files have one size, strong is accepted",
                               sweep_scaling_name(all->lists.scaling));
@@ -162,7 +166,7 @@ static attn_status list_backward(verification *all, size_t file, const char *how
     for (size_t i = 0; status == ATTN_OK && !all->forward_only && i < sizeof backward / sizeof backward[0]; i++)
         if (attn_input_has(all->inputs[file], backward[i]))
             status = verify_add_unchecked(all, all->files[file], attn_input_array_path(backward[i]), how,
-                                          "this version has forward only", error);
+                                          "gradients are not computed here", error);
     return status;
 }
 

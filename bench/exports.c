@@ -1,4 +1,5 @@
 #include "exports.h"
+#include "interrupt.h"
 #include "message.h"
 #include "shown.h"
 
@@ -11,7 +12,14 @@
 
 static bool is_stdout(const char *path)
 {
-    return path != NULL && strcmp(path, "-") == 0;
+    return path != NULL && (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0);
+}
+
+static bool is_regular(const char *path)
+{
+    struct stat found;
+
+    return stat(path, &found) == 0 && S_ISREG(found.st_mode);
 }
 
 attn_status exports_read(const options *given, exports *out, attn_error *error)
@@ -27,18 +35,20 @@ attn_status exports_read(const options *given, exports *out, attn_error *error)
             return attn_error_set(error, ATTN_ARGUMENT, "%s \"\": the name of a file, or - for stdout, is accepted",
                                   option_label(keys[i]));
     }
-    if (out->json != NULL && out->csv != NULL && strcmp(out->json, out->csv) == 0)
+    if (out->json != NULL && out->csv != NULL &&
+        (strcmp(out->json, out->csv) == 0 || (is_stdout(out->json) && is_stdout(out->csv))))
         return attn_error_set(error, ATTN_ARGUMENT, "--json and --csv both write %s; two names are accepted",
                               is_stdout(out->json) ? "stdout" : shown_path(out->json).text);
     return ATTN_OK;
 }
 
-/* Whether there is an HDF5 file of that name, by the signature with which they begin. */
+/* Whether there is an HDF5 file of that name, by the signature with which they begin. Looked at first: opening a pipe would
+ * wait for somebody who writes to it. */
 static bool is_hdf5(const char *path)
 {
     static const char signature[8] = {'\211', 'H', 'D', 'F', '\r', '\n', '\032', '\n'};
     char begin[sizeof signature];
-    FILE *file = fopen(path, "rb");
+    FILE *file = is_regular(path) ? fopen(path, "rb") : NULL;
     bool same = false;
 
     if (file != NULL) {
@@ -137,6 +147,8 @@ static attn_status write_one(export_writer *writer, const char *path, const attn
     if (!standard && is_hdf5(path)) /* another name of the output, which was not there when names were checked */
         return attn_error_set(error, ATTN_ARGUMENT, "%s: is an HDF5 file and would be lost; nothing was exported",
                               shown_path(path).text);
+    if (!standard && !is_regular(path)) /* a pipe may have nobody who reads it */
+        interrupt_forget();
     file = standard ? stdout : fopen(path, "w");
     if (file == NULL)
         return attn_error_set(error, ATTN_FILE, "%s: %s", shown_path(path).text, strerror(errno));

@@ -52,7 +52,7 @@ attn_status bench_case_factors(const bench_case *one, const sweep *lists, const 
     put_text(&to, "input", input->name);
     if (!generated)
         put_text(&to, "input_digest", input->digest); /* files of one name may differ */
-    put_text(&to, "pass", "forward");
+    put_text(&to, "pass", attn_pass_name(lists->pass));
     put_text(&to, "kernel", planned ? attn_kernel_name(plan->kernel) : asked(&names_kernel, at[AXIS_KERNEL]));
     put_text(&to, "exchange", planned ? attn_exchange_name(plan->exchange) : asked(&names_exchange, at[AXIS_EXCHANGE]));
     put_integer(&to, "grid_seq", grid.seq);

@@ -6,6 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ATTN_ARGUMENT when the environment names a kernel that is none. */
+static attn_status choose_kernels(rank_group *group, attn_error *error)
+{
+    for (int pass = 0; pass < ATTN_PASS_COUNT; pass++)
+        for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
+            const attn_kernel *chosen;
+            const attn_status status = attn_kernel_choose((attn_pass)pass, (attn_dtype)dtype, &chosen, error);
+
+            if (status != ATTN_OK)
+                return status;
+            for (size_t i = 0; i < attn_kernel_count(); i++)
+                if (attn_kernel_at(i) == chosen)
+                    group->kernels[pass][dtype] = i;
+        }
+    return ATTN_OK;
+}
+
 /* Collective over the group: reads and reduces what its ranks have. */
 static attn_status survey(rank_group *group, attn_error *error)
 {
@@ -26,13 +43,9 @@ static attn_status survey(rank_group *group, attn_error *error)
     group->node_ranks = (int)most[0];
     group->nodes = cores.nodes;
     group->cores = cores.available;
-    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
-        const attn_kernel *best = attn_kernel_best(ATTN_PASS_FORWARD, (attn_dtype)dtype);
-
-        for (size_t i = 0; i < attn_kernel_count(); i++)
-            if (attn_kernel_at(i) == best)
-                group->kernels[dtype] = i;
-    }
+    status = attn_comm_agree(group->comm, choose_kernels(group, error), error);
+    if (status != ATTN_OK)
+        return status;
     return attn_comm_gather_text(group->comm, cores.binding, &group->bindings, error);
 }
 

@@ -6,18 +6,20 @@
 #include "parse.h"
 
 #include <attn/dtype.h>
+#include <attn/pass.h>
 
 /* Known to all ranks of the launch alike, also to those outside the group. */
 typedef struct rank_group {
     MPI_Comm comm; /* of the group; not for use on ranks outside */
     int ranks;
-    int threads;                      /* default number of threads, the same for all groups of a launch */
-    int nodes;                        /* of the group */
-    int node_ranks;                   /* ranks of the fullest node */
-    int cores;                        /* over all nodes in use */
-    double memory;                    /* bytes that the node with the least can still give */
-    char *bindings;                   /* on rank 0: one line a rank; NULL elsewhere */
-    size_t kernels[ATTN_DTYPE_COUNT]; /* table index of rank 0's best kernel for each type */
+    int threads;    /* default number of threads, the same for all groups of a launch */
+    int nodes;      /* of the group */
+    int node_ranks; /* ranks of the fullest node */
+    int cores;      /* over all nodes in use */
+    double memory;  /* bytes that the node with the least can still give */
+    char *bindings; /* on rank 0: one line a rank; NULL elsewhere */
+    /* Table index of the kernel that rank 0 chooses for each pass and type. */
+    size_t kernels[ATTN_PASS_COUNT][ATTN_DTYPE_COUNT];
 } rank_group;
 
 typedef struct rank_groups {

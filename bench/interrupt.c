@@ -11,17 +11,27 @@ static void note(int number)
     caught = number;
 }
 
-void interrupt_watch(void)
+static void handle(void (*handler)(int))
 {
     struct sigaction action;
 
     memset(&action, 0, sizeof action);
-    action.sa_handler = note;
+    action.sa_handler = handler;
     action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGUSR1, &action, NULL);
+}
+
+void interrupt_watch(void)
+{
+    handle(note);
+}
+
+void interrupt_forget(void)
+{
+    handle(SIG_DFL);
 }
 
 const char *interrupt_name(void)

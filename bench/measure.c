@@ -1,6 +1,5 @@
 #include "measure.h"
 #include "interrupt.h"
-#include "peak.h"
 #include "tensors.h"
 
 #include <attn/input.h>
@@ -86,6 +85,17 @@ static attn_status gather_samples(const bench_case *one, attn_dist *dist, measur
     return status;
 }
 
+/* The bandwidth of memory takes seconds: it is measured where it can bound the case, and in launches that take their time
+ * anyhow. */
+static attn_status measure_roofs(const measure_context *context, const bench_case *one, measured *made,
+                                 attn_error *error)
+{
+    const bool bandwidth = one->plan.pass == ATTN_PASS_DECODE || context->sampling.max_time >= 1;
+    const attn_status status = bandwidth ? roofs_bandwidth(context->bandwidths, one, &made->bandwidth, error) : ATTN_OK;
+
+    return status == ATTN_OK ? roofs_peaks(one, &made->before, error) : status;
+}
+
 /* Compares sampled rows of the last repetition with the float64 reference. */
 static attn_status validate(const measure_context *context, const bench_case *one, const repetition *last,
                             const attn_input *input, measured *made, attn_error *error)
@@ -123,13 +133,13 @@ static attn_status run_on_group(const measure_context *context, bench_case *one,
     if (status == ATTN_OK)
         status = make_inputs(context, each.dist, input, &arrays, &read_seconds, &made->input_bytes, error);
     if (status == ATTN_OK)
-        status = peak_measure(one, &made->peak_before, error);
+        status = measure_roofs(context, one, made, error);
     if (status == ATTN_OK) {
         each.buffers = tensors_buffers(&arrays);
         status = attn_comm_agree(comm, attn_sample(&context->sampling, &target, &made->samples, error), error);
     }
     if (status == ATTN_OK)
-        status = peak_measure(one, &made->peak_after, error);
+        status = roofs_peaks(one, &made->after, error);
     if (status == ATTN_OK && made->samples.reps > 0) {
         made->samples.seconds[ATTN_PHASE_INPUT_READ] = read_seconds; /* once a case: in its first repetition alone */
         status = gather_samples(one, each.dist, made, error);

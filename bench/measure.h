@@ -3,6 +3,7 @@
 #define BENCH_MEASURE_H
 
 #include "case.h"
+#include "roofs.h"
 
 #include <attn/dist.h>
 #include <attn/result.h>
@@ -15,6 +16,7 @@ typedef struct measure_context {
     attn_sampler_options sampling;
     case_input input;
     const char *launch_id;
+    bandwidths *bandwidths; /* of this launch so far */
 } measure_context;
 
 /* Collective over the launch: the ranks of the case's group run it, the others sleep. Records what happened, also a
@@ -27,9 +29,10 @@ typedef struct measured {
     attn_status status; /* ATTN_OK, ATTN_MEMORY, ATTN_UNSUPPORTED or ATTN_INTERRUPTED, with the reason */
     attn_error reason;
     attn_samples samples;
-    double peak_before, peak_after; /* FLOP/s, multiply-add peak of all ranks together, beside the samples */
-    double input_bytes;             /* of q, k and v that all ranks together read or made */
-    double *all;                    /* on rank 0: samples of all ranks, [reps][ranks][ATTN_PHASE_COUNT] */
+    peaks before, after; /* beside the samples */
+    double bandwidth;    /* B/s of all ranks together; 0: not measured */
+    double input_bytes;  /* of q, k and v that all ranks together read or made */
+    double *all;         /* on rank 0: samples of all ranks, [reps][ranks][ATTN_PHASE_COUNT] */
     attn_check check;
 } measured;
 

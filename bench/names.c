@@ -36,13 +36,12 @@ static const char *combine_name(size_t index)
 
 static size_t pass_count(void)
 {
-    return 1;
+    return ATTN_PASS_COUNT;
 }
 
 static const char *pass_name(size_t index)
 {
-    (void)index;
-    return "forward";
+    return attn_pass_name((attn_pass)index);
 }
 
 static const char *probe_name(size_t index)

@@ -7,6 +7,8 @@
 #include "bench.h"
 #include "parse.h"
 
+#include <attn/pass.h>
+
 #include <stddef.h>
 
 /* Said by attn_sampler_defaults. */
@@ -18,8 +20,8 @@
     X(BATCH, PROBLEM, "batch", "LIST", "1", "sequences in a batch")                                                    \
     X(HEADS, PROBLEM, "heads", "LIST", "8", "query heads")                                                             \
     X(KV_HEADS, PROBLEM, "kv-heads", "LIST", "[as --heads]", "key-value heads; divides --heads")                       \
-    X(SEQ, PROBLEM, "seq", "LIST", "4096", "length of the sequence (query rows)")                                      \
-    X(KV_SEQ, PROBLEM, "kv-seq", "LIST", "[as --seq]", "keys and values")                                              \
+    X(SEQ, PROBLEM, "seq", "LIST", "[4096; 1 with --pass decode]", "length of the sequence (query rows)")              \
+    X(KV_SEQ, PROBLEM, "kv-seq", "LIST", "[as --seq; 4096 with --pass decode]", "keys and values")                     \
     X(HEAD_DIM, PROBLEM, "head-dim", "LIST", "128", "dimension of a head of q and k")                                  \
     X(V_HEAD_DIM, PROBLEM, "v-head-dim", "LIST", "[as --head-dim]", "dimension of a head of v")                        \
     X(DTYPE, PROBLEM, "dtype", "NAMES", "[float32, or the file's]", "type of the elements")                            \
@@ -104,8 +106,8 @@ attn_status option_real(const options *given, option_key key, real_kind kind, do
 /* Arguments beside options. */
 size_t options_files(const options *given, const char *const **files);
 
-/* Checks --pass: names_pass has those of this version. */
-attn_status options_check_pass(const options *given, attn_error *error);
+/* Reads --pass; forward where it is not given or not taken. */
+attn_status options_pass(const options *given, attn_pass *out, attn_error *error);
 
 /* Prints the help of a subcommand on stdout. */
 void options_help(const option_set *set);

@@ -1,6 +1,5 @@
 #include "filling.h"
 #include "measure.h"
-#include "peak.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 static void put_prediction(filling *to, const bench_case *one)
 {
     put_real(to, "flops", one->flops);
+    put_real(to, "memory_bytes", one->bytes);
     put_real(to, "pairs", one->prediction.pairs);
     put_real(to, "bytes_predicted", one->prediction.bytes);
     put_real(to, "messages_predicted", one->prediction.messages);
@@ -44,13 +44,29 @@ static void put_samples(filling *to, const measured *made)
 }
 
 /* What disturbs the measurement of a peak makes it lower: the larger of the two is the better one. */
-static void put_peak(filling *to, const bench_case *one, const measured *made)
+static void put_peaks(filling *to, const bench_case *one, const measured *made)
 {
-    const double peak = fmax(made->peak_before, made->peak_after);
+    const double fma = fmax(made->before.fma, made->after.fma);
+    const double compute = fmax(made->before.compute, made->after.compute);
 
-    put_real(to, "fma_peak", peak);
-    put_real(to, "fma_peak_spread", 1 - fmin(made->peak_before, made->peak_after) / peak);
-    put_text(to, "fma_level", peak_level(one));
+    put_real(to, "fma_peak", fma);
+    put_real(to, "fma_peak_spread", 1 - fmin(made->before.fma, made->after.fma) / fma);
+    put_text(to, "fma_level", attn_probe_name(roofs_fma_probe(one)));
+    put_real(to, "compute_peak", compute);
+    put_real(to, "compute_peak_spread", 1 - fmin(made->before.compute, made->after.compute) / compute);
+    put_text(to, "compute_level", attn_probe_name(roofs_compute_probe(one)));
+}
+
+/* The time below which the case cannot come here, and what sets it. */
+static void put_bound(filling *to, const bench_case *one, const measured *made)
+{
+    const double compute = one->flops / fmax(made->before.compute, made->after.compute);
+    const double memory = made->bandwidth > 0 ? one->bytes / made->bandwidth : 0;
+
+    if (made->bandwidth > 0)
+        put_real(to, "read_bandwidth", made->bandwidth);
+    put_real(to, "bound_seconds", fmax(compute, memory));
+    put_text(to, "bound", memory > compute ? "memory" : "compute");
 }
 
 /* What became of the case, and in `reason` why, unless it is valid. */
@@ -98,7 +114,8 @@ attn_status record_case(const measure_context *context, const bench_case *one, m
     put_how(&to, context, one);
     if (made != NULL && made->status == ATTN_OK && made->all != NULL) {
         put_samples(&to, made);
-        put_peak(&to, one, made);
+        put_peaks(&to, one, made);
+        put_bound(&to, one, made);
         result->reps = made->samples.reps;
         result->ranks = one->group->ranks;
         result->phases = ATTN_PHASE_COUNT;

@@ -145,7 +145,10 @@ static attn_status read_single(const options *given, sweep *out, attn_error *err
     const name_table names = {"scaling", scaling_count, scaling_name, false, false};
     int_list scaling = {NULL, 0};
     int64_t seed = 0;
-    attn_status status = parse_names(option_text(given, OPTION_SCALING), &names, &scaling, error);
+    attn_status status = options_pass(given, &out->pass, error);
+
+    if (status == ATTN_OK)
+        status = parse_names(option_text(given, OPTION_SCALING), &names, &scaling, error);
 
     if (status == ATTN_OK && scaling.count != 1)
         status = attn_error_set(error, ATTN_ARGUMENT, "--scaling %s: one name is accepted",

@@ -13,8 +13,8 @@ typedef enum sweep_axis {
     AXIS_BATCH,
     AXIS_HEADS,
     AXIS_KV_HEADS, /* 0: as heads */
-    AXIS_SEQ,
-    AXIS_KV_SEQ, /* 0: as seq */
+    AXIS_SEQ,      /* 0: as the pass has it */
+    AXIS_KV_SEQ,   /* 0: as seq, or as the pass has it */
     AXIS_HEAD_DIM,
     AXIS_V_HEAD_DIM,   /* 0: as head_dim */
     AXIS_DTYPE,        /* NAME_AUTO: the file's, or float32 */
@@ -44,6 +44,7 @@ typedef struct sweep {
     attn_grid *grids; /* {0, 0}: auto */
     int64_t count;    /* points */
     sweep_scaling scaling;
+    attn_pass pass;
     bool causal, alibi, sinks;
     bool scale_given; /* otherwise the default of the head dimension */
     double scale;

@@ -53,7 +53,7 @@ const attn_metric attn_metric_fma_percent = {
     .summary = "percent of the multiply-add peak that the same ranks and threads had beside the case",
     .phase = ATTN_PHASE_TOTAL,
     .digits = 3,
-    .usual = true,
+    .usual = false,
     .value = fma_percent,
 };
 

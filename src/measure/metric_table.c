@@ -6,7 +6,9 @@
 
 #define METRIC_LIST(X)                                                                                                 \
     X(gflops)                                                                                                          \
+    X(bound_percent)                                                                                                   \
     X(fma_percent)                                                                                                     \
+    X(memory_bandwidth)                                                                                                \
     X(tokens)                                                                                                          \
     X(input_bandwidth)                                                                                                 \
     X(sent_bandwidth)

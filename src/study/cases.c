@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char column_factors[] = "ranks|grid_seq|grid_head|threads";
 
@@ -16,7 +17,8 @@ typedef struct case_sheet {
     const attn_metric *const *metrics; /* [metric_count] columns */
     size_t metric_count;
     const attn_description *description;
-    bool words; /* what the cases differ in has a column */
+    bool words;  /* what the cases differ in has a column */
+    bool bounds; /* what bounds a case has one */
 } case_sheet;
 
 /* What the footnotes and the last line are about. */
@@ -53,6 +55,8 @@ static void add_times(const case_sheet *sheet, const attn_result *result, const 
         attn_format_metric(sheet->metrics[m], attn_summary_metric(result, summary, sheet->metrics[m]), number);
         attn_table_cell(table, "%s", number);
     }
+    if (sheet->bounds)
+        attn_table_cell(table, "%s", attn_attributes_text(result->outcomes, "bound", "-"));
     if (max_error >= 0 || isnan(max_error))
         attn_table_cell(table, "%.1e", max_error);
     else
@@ -180,6 +184,15 @@ static attn_status fill(const case_sheet *sheet, const attn_results *results, co
     return ATTN_OK;
 }
 
+/* The share of a bound says little without its name. */
+static bool shows_bounds(const case_sheet *sheet)
+{
+    for (size_t m = 0; m < sheet->metric_count; m++)
+        if (strcmp(attn_metric_name(sheet->metrics[m]), "bound-percent") == 0)
+            return true;
+    return false;
+}
+
 static attn_status create_table(case_sheet *sheet, attn_error *error)
 {
     char *names = NULL;
@@ -192,7 +205,7 @@ static attn_status create_table(case_sheet *sheet, attn_error *error)
     fprintf(stream, "%sranks|grid|threads|median ms|<interval|reps", sheet->words ? "<case|" : "");
     for (size_t m = 0; m < sheet->metric_count; m++)
         fprintf(stream, "|%s", attn_metric_heading(sheet->metrics[m]));
-    fputs("|max error|<verdict", stream);
+    fprintf(stream, "%s|max error|<verdict", sheet->bounds ? "|<bound" : "");
     status = fclose(stream) == 0 ? attn_table_create(names, &sheet->table, error)
                                  : attn_error_set(error, ATTN_MEMORY, "no memory for a table");
     free(names);
@@ -213,6 +226,7 @@ static attn_status print_sheet(case_sheet *sheet, const attn_results *results, c
         return status;
     sheet->description = description;
     sheet->words = csv || attn_description_varies(description);
+    sheet->bounds = shows_bounds(sheet);
     status = create_table(sheet, error);
     if (status == ATTN_OK)
         status = fill(sheet, results, summaries, &tally, error);

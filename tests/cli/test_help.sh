@@ -42,7 +42,7 @@ for option in batch heads kv-heads seq kv-seq head-dim v-head-dim dtype causal w
     max-time ci rel-err warmup output json csv resume quiet; do
     check "run --help names --$option" grep -qE "^  --$option( |\$)" "$out"
 done
-for default in '--batch LIST .*default: 1)' '--heads LIST .*default: 8)' '--seq LIST .*default: 4096)' \
+for default in '--batch LIST .*default: 1)' '--heads LIST .*default: 8)' '--seq LIST .*default: 4096; 1 with --pass decode)' \
     '--head-dim LIST .*default: 128)' '--seed N .*default: 0)' '--min-reps N .*default: 5)' \
     '--max-reps N .*default: 1000)' '--max-time S .*default: 10)' '--ci X .*default: 0.95)' \
     '--rel-err X .*default: 0.02)'; do
@@ -52,7 +52,7 @@ done
 # Options that take names of a table say them all.
 bench 1 run --help
 tr -s ' \n' ' ' <"$out" >"$scratch/help"
-for words in "of the elements: $(names_of Types | joined), all (" 'what to compute: forward (default: forward)' \
+for words in "of the elements: $(names_of Types | joined), all (" 'what to compute: forward, backward, decode (default: forward)' \
     ": $(names_of Exchanges | joined), auto, all (default: auto)" \
     ": $(names_of Layouts | joined), auto, all (default: auto)" \
     ": $(names_of Combines | joined), all (default: allgather)"; do

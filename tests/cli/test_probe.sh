@@ -42,7 +42,7 @@ check "threads that are not granted are a reason" holds "$out" 'OpenMP grants 1 
 # The peak stands beside each case, and with it the share of it.
 short=(--heads 4 --head-dim 16 --max-time 0.05 --max-reps 20)
 expect 3 0 run "${short[@]}" --seq 64 --ranks 1,3 --dtype float32,float64 --output peak.h5 --csv peak.csv --json peak.json
-check "a column" grep -q ' % peak ' "$out"
+check "a column" grep -q ' % bound  bound ' "$out"
 check "its level is recorded" test "$(column fma_level peak.csv | cut -d- -f1,2 | sort | uniq -c | tr -s ' \n' ' ')" = \
     ' 2 fma-float32 2 fma-float64 '
 check "peaks are positive" test "$(column fma_peak peak.csv | awk '$1 > 0' | wc -l)" -eq 4
@@ -60,7 +60,7 @@ for metric in $metrics; do
     check "four rows of $metric" test "$(grep -c ' VALID$' "$out")" -eq 4
 done
 expect 1 0 report --metric all --format csv peak.h5
-check "all of them" holds "$out" 'GFLOP/s,% peak,tokens/s'
+check "all of them" holds "$out" 'GFLOP/s,% bound,% peak,memory GB/s,tokens/s'
 expect 1 2 report --metric nosuchmetric peak.h5
 check "the message names all" holds "$err" 'gflops, fma-percent'
 expect 1 0 report --phases peak.h5

@@ -9,8 +9,9 @@
 
 static const char *const factor_names[] = {"batch", "seq", "ranks"};
 static const double factor_values[] = {2, 1024, 4};
-static const char *const outcome_names[] = {"flops", "fma_peak", "input_bytes", "bytes_predicted"};
-static const double outcome_values[] = {8e9, 1e11, 5e8, 3e7};
+static const char *const outcome_names[] = {"flops",         "fma_peak",     "input_bytes",
+                                            "bound_seconds", "memory_bytes", "bytes_predicted"};
+static const double outcome_values[] = {8e9, 1e11, 5e8, 0.4, 2e9, 3e7};
 
 enum {
     FACTORS = sizeof factor_values / sizeof factor_values[0],
@@ -103,6 +104,8 @@ static void test_values(void)
 {
     TEST_CLOSE(value_without(attn_metric_find("gflops"), -1, 0.5), 16, 1e-14);
     TEST_CLOSE(value_without(attn_metric_find("fma-percent"), -1, 0.5), 16, 1e-14);
+    TEST_CLOSE(value_without(attn_metric_find("bound-percent"), -1, 0.5), 80, 1e-14);
+    TEST_CLOSE(value_without(attn_metric_find("memory-bandwidth"), -1, 0.5), 4, 1e-14);
     TEST_CLOSE(value_without(attn_metric_find("tokens"), -1, 0.5), 4096, 1e-14);
     TEST_CLOSE(value_without(attn_metric_find("input-bandwidth"), -1, 0.5), 1, 1e-14);
     TEST_CLOSE(value_without(attn_metric_find("sent-bandwidth"), -1, 0.5), 0.06, 1e-14);

@@ -87,6 +87,12 @@ static inline void synthetic_outcomes(const synthetic *s, attn_attributes *o)
         attn_attributes_set_real(o, "tolerance", 1e-5);
         attn_attributes_set_integer(o, "converged", !s->unsettled);
         attn_attributes_set_real(o, "fma_peak", 16e9);
+        attn_attributes_set_real(o, "compute_peak", 16e9);
+        attn_attributes_set_text(o, "compute_level", "fma-float32-avx512");
+        attn_attributes_set_real(o, "memory_bytes", 1e6);
+        attn_attributes_set_real(o, "read_bandwidth", 8e9);
+        attn_attributes_set_real(o, "bound_seconds", 1.0 / 16);
+        attn_attributes_set_text(o, "bound", "compute");
     }
     attn_attributes_set_real(o, "ci", 0.95);
     attn_attributes_set_integer(o, "cores_available", cores);

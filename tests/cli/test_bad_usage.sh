@@ -22,7 +22,7 @@ abbreviated dtype    | run --dtype bf16                  | unknown dtype "bf16";
 unknown pass         | run --pass forwrad                | unknown pass "forwrad"; did you mean "forward"? accepted: forward
 unknown scaling      | run --scaling week-seq            | unknown scaling "week-seq"; did you mean "weak-seq"?
 unknown format       | report --format md x              | unknown format "md"; did you mean "markdown"? accepted: text, markdown, csv
-backward             | run --pass backward               | --pass backward: this version has forward only
+backward             | run --pass backward               | --pass backward: this version has forward and decode
 dropout              | run --dropout 0.1                 | --dropout: this version has no dropout
 value missing        | run --seq                         | --seq: a value is needed; see attnbench run --help
 value for a switch   | run --causal=1                    | --causal=1: a switch, it takes no value
@@ -82,7 +82,7 @@ half a law           | run --documents lognormal:8       | --documents lognormal
 auto combine         | run --combine auto                | unknown combine "auto"; accepted:
 an empty name        | run --kernel ''                   | unknown kernel ""
 two passes           | run --pass forward,forward        | --pass forward,forward: one name is accepted
-layer to verify      | verify --pass layer x             | --pass layer: this version has forward only
+layer to verify      | verify --pass layer x             | --pass layer: this version has
 hybrid               | run --hybrid 2x2                  | --hybrid: this version has no
 file and --causal    | run --input x --causal            | --causal: not accepted with --input
 file and scaling     | run --input x --scaling weak-seq  | strong is accepted

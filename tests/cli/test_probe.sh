@@ -62,7 +62,7 @@ done
 expect 1 0 report --metric all --format csv peak.h5
 check "all of them" holds "$out" 'GFLOP/s,% bound,% peak,memory GB/s,tokens/s'
 expect 1 2 report --metric nosuchmetric peak.h5
-check "the message names all" holds "$err" 'gflops, fma-percent'
+check "the message names all" holds "$err" 'gflops, bound-percent, fma-percent'
 expect 1 0 report --phases peak.h5
 check "a line of total for each case" test "$(grep -c ' total .* 100.0  VALID$' "$out")" -eq 4
 check "input-read has its bandwidth" test "$(grep -cE ' input-read .* once, [0-9.]+ GB/s$' "$out")" -eq 4

@@ -10,9 +10,8 @@ static void test_common_words_stand_once(void)
     TEST_HAS(text, "forward, float32, B 1, Hq 8, Hkv 2, S 1024, D 64, causal, kernel portable-avx512, seed 0, strong");
     TEST_HAS(text, "covers the median with 95 %");
     TEST_HAS(text, "no exchange  contiguous      1   1x1        1      500.0  [476.6, 523.4]     9    2.000");
-    TEST_HAS(
-        text,
-        "allgather  zigzag            4   4x1        1      125.0  [119.1, 130.9]     9    8.000    50.0    1.2e-07");
+    TEST_HAS(text, "allgather  zigzag            4   4x1        1      125.0  [119.1, 130.9]     9    8.000     50.0  "
+                   "compute    1.2e-07");
     TEST_HAS(text, "\nVALID: 3 of 3 cases\n");
     TEST_HAS_NOT(text, "Skv");
     TEST_HAS_NOT(text, "~");
@@ -80,7 +79,9 @@ static void test_verdicts(void)
     char *text = synthetic_print(synthetic_cases, results, ATTN_TABLE_TEXT);
 
     TEST_HAS(text, "2.5e-01  INVALID\n");
-    TEST_HAS(text, "    -  -                  0        -       -          -  skipped: needs 12 GiB, 8 GiB are free\n");
+    TEST_HAS(
+        text,
+        "    -  -                  0        -        -  -                -  skipped: needs 12 GiB, 8 GiB are free\n");
     TEST_HAS(text, "interrupted\n");
     TEST_HAS(text, "\nINVALID: 1 of 4 cases; 1 valid; 1 skipped; 1 interrupted\n");
     free(text);
@@ -100,9 +101,9 @@ static void test_marks(void)
     TEST_HAS(text, "\n* more threads than cores: 8 threads on 2 cores; not a scaling result\n");
     free(text);
     text = synthetic_print(synthetic_cases, results, ATTN_TABLE_CSV);
-    TEST_HAS(text, "case,ranks,grid,threads,median ms,interval,reps,GFLOP/s,% peak,max error,verdict\n");
-    TEST_HAS(text, ",1,1x1,1,500.0,\"[476.6, 523.4]\",9,2.000,12.5,1.2e-07,\"VALID, not converged\"\n");
-    TEST_HAS(text, ",4,4x1,2,500.0,\"[476.6, 523.4]\",9,2.000,12.5,1.2e-07,\"VALID, oversubscribed\"\n");
+    TEST_HAS(text, "case,ranks,grid,threads,median ms,interval,reps,GFLOP/s,% bound,bound,max error,verdict\n");
+    TEST_HAS(text, ",1,1x1,1,500.0,\"[476.6, 523.4]\",9,2.000,12.5,compute,1.2e-07,\"VALID, not converged\"\n");
+    TEST_HAS(text, ",4,4x1,2,500.0,\"[476.6, 523.4]\",9,2.000,12.5,compute,1.2e-07,\"VALID, oversubscribed\"\n");
     TEST_HAS_NOT(text, "~");
     free(text);
     synthetic_release(results);
@@ -164,7 +165,7 @@ static void test_line(void)
     fclose(stream);
     TEST_HAS(text,
              "S 1024, D 64, causal, kernel portable-avx512, seed 0, strong scaling, allgather, zigzag, 4x1, ranks 4, "
-             "threads 1: 125.0 ms [119.1, 130.9], 9 reps, 8.000 GFLOP/s, 50.0 % peak, error 1.2e-07, VALID\n");
+             "threads 1: 125.0 ms [119.1, 130.9], 9 reps, 8.000 GFLOP/s, 50.0 % bound, error 1.2e-07, VALID\n");
     TEST_HAS(text, "ranks 2, threads 1: skipped: does not fit\n");
     free(text);
     synthetic_release(results);

@@ -43,10 +43,10 @@ static void test_csv(void)
 
     TEST_HAS(text, "id,launch_id,status,batch,heads,kv_heads,seq,");
     TEST_HAS(text, ",scaling,reason,flops,");
-    TEST_HAS(text, ",oversubscribed,reps,median_s,ci_lo_s,ci_hi_s,gflops,fma-percent,tokens,");
+    TEST_HAS(text, ",oversubscribed,reps,median_s,ci_lo_s,ci_hi_s,gflops,bound-percent,fma-percent,memory-bandwidth,tokens,");
     snprintf(id, sizeof id, "\n%s,launch-1,valid,1,8,2,1024,1024,64,64,float32,1,-1,-1,", results->cases[0]->id);
     TEST_HAS(text, id);
-    TEST_HAS(text, ",9,0.5,0.4765625,0.5234375,2,12.5,2048,,");
+    TEST_HAS(text, ",9,0.5,0.4765625,0.5234375,2,12.5,12.5,0.002,2048,,");
     TEST_HAS(text, ",\"needs 12 GiB, has \"\"8\"\"\",1000000000,");
     TEST_HAS(text, ",0,0,,,,,,,");
     free(text);
@@ -149,7 +149,7 @@ static void test_json_times(void)
     CU_ASSERT_EQUAL(strlen(text_of(median, "name")), strlen(name) + strlen("_median"));
     CU_ASSERT_EQUAL(number_of(median, "real_time"), 125);
     CU_ASSERT_EQUAL(number_of(median, "GFLOP/s"), 8);
-    CU_ASSERT_EQUAL(number_of(median, "% peak"), 50);
+    CU_ASSERT_EQUAL(number_of(median, "% bound"), 50);
     CU_ASSERT_EQUAL(number_of(median, "tokens/s"), 8192);
     CU_ASSERT_EQUAL(number_of(median, "ci_hi"), 125 * SYNTHETIC_HI);
     entry = cJSON_GetArrayItem(entries, 11);

@@ -103,8 +103,6 @@ attn_status attn_dist_create(MPI_Comm comm, const attn_plan *plan, attn_dist **o
         status = attn_comm_agree(comm, create_local(dist, error), error);
     if (status == ATTN_MPI && dist != NULL) /* freeing a communicator waits for others, who may be elsewhere */
         dist->comm = dist->seq_comm = dist->head_comm = MPI_COMM_NULL;
-    if (status == ATTN_MPI && dist != NULL) /* freeing is collective, and after a failure nobody can be waited for */
-        dist->comm = dist->seq_comm = dist->head_comm = MPI_COMM_NULL;
     if (status != ATTN_OK) {
         attn_dist_destroy(dist);
         return status;

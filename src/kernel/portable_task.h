@@ -58,9 +58,10 @@ typedef struct WORK {
     int64_t *positions; /* [KEY_BLOCK] global numbers of the keys of a block, for ALiBi */
     REAL *k_block;      /* [KEY_BLOCK][D] keys that are not REAL already */
     REAL *v_block;      /* [padded Dv / VALUE_TILE][VALUE_STRIDE], a tile is [KEY_BLOCK][VALUE_TILE] */
-    REAL q_factor;      /* on q: -1, 0 or 1, the sign of the scale, so that the largest q . k has the largest score */
-    REAL factor;        /* on scores in the softmax: |scale| log2(e), 1 where they were adjusted */
-    REAL adjust_factor; /* on q . k before an adjustment: |scale| log2(e), or |scale| / softcap */
+    REAL q_factor; /* on q: the power of two and the sign of the scale, or 0. It rounds nothing, q . k stays in range
+                           where the scores do, and the largest q . k has the largest score */
+    REAL factor;   /* on scores in the softmax: the rest of |scale|, times log2(e); 1 where they were adjusted */
+    REAL adjust_factor; /* on q . k before an adjustment: the rest of |scale|, times log2(e) or over the softcap */
     REAL cap;           /* softcap log2(e), 0: off */
     bool alibi;
 } WORK;
@@ -674,6 +675,8 @@ static WORK FN(open_work)(const attn_forward_setup *setup, const attn_forward_bu
 {
     const attn_problem *problem = setup->problem;
     const attn_score *score = &problem->score;
+    int exponent;
+    const double rest = frexp(fabs(score->scale), &exponent);
     WORK w = {.setup = setup,
               .buffers = buffers,
               .task = task,
@@ -681,10 +684,10 @@ static WORK FN(open_work)(const attn_forward_setup *setup, const attn_forward_bu
               .Dv = problem->shape.v_head_dim,
               .padded_Dv = portable_pad(problem->shape.v_head_dim),
               .alibi = score->alibi_slopes != NULL,
-              .q_factor = (REAL)((score->scale > 0) - (score->scale < 0)),
+              .q_factor = (REAL)(score->scale == 0 ? 0 : ldexp(score->scale < 0 ? -1 : 1, exponent)),
               .cap = (REAL)(score->softcap * LOG2_E)};
 
-    w.adjust_factor = (REAL)(fabs(score->scale) * (score->softcap > 0 ? 1 / score->softcap : LOG2_E));
+    w.adjust_factor = (REAL)(rest * (score->softcap > 0 ? 1 / score->softcap : LOG2_E));
     w.factor = w.cap != 0 || w.alibi || score->scale == 0 ? 1 : w.adjust_factor;
     w.panel_count = (int)((task->rows + LANES - 1) / LANES);
     w.panels = (PANEL *)(void *)scratch;

@@ -79,25 +79,30 @@ static void compare(const fixture *f, const outcome *out)
         TEST_CLOSE(attn_load(sum_dtype, out->lse, (size_t)n), f->lse[n], fixture_tolerance(f));
 }
 
-static void check_all_kernels(const attn_problem *problem)
+static void check_fixture(const fixture *f)
 {
-    fixture f = fixture_make(problem);
-
     for (size_t n = 0; n < attn_kernel_count(); n++) {
         const attn_kernel *kernel = attn_kernel_at(n);
         const size_t layout = n % attn_layout_count();
 
-        if (!attn_kernel_available(kernel, ATTN_PASS_FORWARD, problem->dtype, NULL, 0))
+        if (!attn_kernel_available(kernel, ATTN_PASS_FORWARD, f->problem.dtype, NULL, 0))
             continue;
         for (int parts = 1; parts <= PARTS_MAX; parts += 2) {
-            outcome out = run(kernel, &f, attn_layout_at((layout + (size_t)parts) % attn_layout_count()), parts,
+            outcome out = run(kernel, f, attn_layout_at((layout + (size_t)parts) % attn_layout_count()), parts,
                               parts == 1 ? 1 : 2);
 
-            compare(&f, &out);
+            compare(f, &out);
             free(out.o);
             free(out.lse);
         }
     }
+}
+
+static void check_all_kernels(const attn_problem *problem)
+{
+    fixture f = fixture_make(problem);
+
+    check_fixture(&f);
     fixture_drop(&f);
 }
 
@@ -116,6 +121,29 @@ static void test_odd_shapes(void)
             causal.mask.causal = true;
             check_all_kernels(&full);
             check_all_kernels(&causal);
+        }
+}
+
+/* Scores of a few units from products far outside of them: q . k must not overflow on the way. */
+static void test_extreme_scales(void)
+{
+    static const double scales[] = {1e-40, -1e-40, 1e30, 0};
+
+    for (size_t n = 0; n < sizeof scales / sizeof scales[0]; n++)
+        for (int dtype = ATTN_FLOAT64; dtype <= ATTN_FLOAT32; dtype++) {
+            attn_problem problem = PROBLEM(1, 1, 1, 40, 150, 24, 16, (attn_dtype)dtype);
+            const double factor = scales[n] == 0 ? 1 : sqrt(1 / fabs(scales[n]));
+            fixture f;
+
+            problem.score.scale = scales[n];
+            f = fixture_make(&problem);
+            for (size_t e = 0; e < 40 * 24; e++)
+                attn_store(problem.dtype, f.q, e, factor * attn_load(problem.dtype, f.q, e));
+            for (size_t e = 0; e < 150 * 24; e++)
+                attn_store(problem.dtype, f.k, e, factor * attn_load(problem.dtype, f.k, e));
+            fixture_solve(&f);
+            check_fixture(&f);
+            fixture_drop(&f);
         }
 }
 
@@ -347,6 +375,7 @@ static void test_table(void)
 static const attn_test tests[] = {
     {"the table is complete", test_table},
     {"odd shapes in every type", test_odd_shapes},
+    {"extreme scales", test_extreme_scales},
     {"masks", test_masks},
     {"scale, softcap, ALiBi, sinks", test_scores},
     {"rows without keys", test_rows_without_keys},

@@ -15,11 +15,12 @@ static bool is_stdout(const char *path)
     return path != NULL && (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0);
 }
 
-static bool is_regular(const char *path)
+/* What is there: 0 for nothing. */
+static mode_t mode_of(const char *path)
 {
     struct stat found;
 
-    return stat(path, &found) == 0 && S_ISREG(found.st_mode);
+    return stat(path, &found) == 0 ? found.st_mode : 0;
 }
 
 attn_status exports_read(const options *given, exports *out, attn_error *error)
@@ -48,7 +49,7 @@ static bool is_hdf5(const char *path)
 {
     static const char signature[8] = {'\211', 'H', 'D', 'F', '\r', '\n', '\032', '\n'};
     char begin[sizeof signature];
-    FILE *file = is_regular(path) ? fopen(path, "rb") : NULL;
+    FILE *file = S_ISREG(mode_of(path)) ? fopen(path, "rb") : NULL;
     bool same = false;
 
     if (file != NULL) {
@@ -60,7 +61,7 @@ static bool is_hdf5(const char *path)
 
 attn_status exports_check_path(option_key key, const char *path, attn_error *error)
 {
-    struct stat found;
+    const mode_t mode = path != NULL ? mode_of(path) : 0;
     bool good;
 
     if (path == NULL || is_stdout(path))
@@ -69,8 +70,8 @@ attn_status exports_check_path(option_key key, const char *path, attn_error *err
         return attn_error_set(error, ATTN_ARGUMENT,
                               "%s %s: is an HDF5 file and would be lost; another name is accepted", option_label(key),
                               shown_path(path).text);
-    if (stat(path, &found) == 0) {
-        errno = S_ISDIR(found.st_mode) ? EISDIR : 0;
+    if (mode != 0) {
+        errno = S_ISDIR(mode) ? EISDIR : 0;
         good = errno == 0 && access(path, W_OK) == 0;
     } else {
         char *copy = strdup(path);
@@ -139,15 +140,17 @@ static attn_status write_one(export_writer *writer, const char *path, const attn
 {
     const bool standard = is_stdout(path);
     attn_status status;
+    mode_t mode;
     FILE *file;
     bool bad;
 
     if (path == NULL)
         return ATTN_OK;
+    mode = mode_of(path);
     if (!standard && is_hdf5(path)) /* another name of the output, which was not there when names were checked */
         return attn_error_set(error, ATTN_ARGUMENT, "%s: is an HDF5 file and would be lost; nothing was exported",
                               shown_path(path).text);
-    if (!standard && !is_regular(path)) /* a pipe may have nobody who reads it */
+    if (mode != 0 && !S_ISREG(mode)) /* a pipe may have nobody who reads it */
         interrupt_forget();
     file = standard ? stdout : fopen(path, "w");
     if (file == NULL)

@@ -9,6 +9,9 @@
 /* From now on these signals are noted instead of ending the process. */
 void interrupt_watch(void);
 
+/* From now on they end the process, as they would have without interrupt_watch. */
+void interrupt_forget(void);
+
 /* The signal's name when one came to this process ("SIGUSR1"), or NULL. */
 const char *interrupt_name(void);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,43 @@ static attn_status open_streams(child_streams *s, const char *script, size_t len
     return ATTN_OK;
 }
 
+/* Copies the picture to what is no file, such as a pipe. */
+static attn_status copy_to(int picture, const char *path, attn_error *error)
+{
+    const int target = open(path, O_WRONLY | O_CLOEXEC);
+    bool good = target >= 0 && lseek(picture, 0, SEEK_SET) == 0;
+    char block[4096];
+    ssize_t count;
+
+    while (good && (count = read(picture, block, sizeof block)) != 0) {
+        good = count > 0;
+        for (ssize_t done = 0, step; good && done < count; done += step) {
+            step = write(target, block + done, (size_t)(count - done));
+            good = step > 0;
+        }
+    }
+    if (!good)
+        attn_error_set(error, ATTN_FILE, "%s: %s", path, strerror(errno));
+    if (target >= 0)
+        close(target);
+    return good ? ATTN_OK : ATTN_FILE;
+}
+
+/* A finished picture gets its name at once; a pipe keeps its own. */
+static attn_status publish(int picture, const char *temporary, const char *path, attn_error *error)
+{
+    struct stat target;
+    attn_status status = ATTN_OK;
+
+    if (stat(path, &target) == 0 && !S_ISREG(target.st_mode)) {
+        status = copy_to(picture, path, error);
+        unlink(temporary);
+    } else if (fsync(picture) != 0 || rename(temporary, path) != 0) {
+        status = attn_error_set(error, ATTN_FILE, "%s: %s", path, strerror(errno));
+    }
+    return status;
+}
+
 attn_status attn_gnuplot_draw(const char *script, size_t length, const char *path, attn_error *error)
 {
     const size_t size = strlen(path) + 32;
@@ -108,8 +146,8 @@ attn_status attn_gnuplot_draw(const char *script, size_t length, const char *pat
         goto cleanup;
     }
     status = run(&s, error);
-    if (status == ATTN_OK && (fsync(s.picture) != 0 || rename(temporary, path) != 0))
-        status = attn_error_set(error, ATTN_FILE, "%s: %s", path, strerror(errno));
+    if (status == ATTN_OK)
+        status = publish(s.picture, temporary, path, error);
     if (status != ATTN_OK)
         unlink(temporary);
 

@@ -6,19 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const option_key keys[] = {OPTION_CASES, OPTION_PHASES, OPTION_METRIC, OPTION_FORMAT,
-                                  OPTION_PLOT,  OPTION_JSON,   OPTION_CSV};
+static const option_key keys[] = {OPTION_CASES, OPTION_PHASES,   OPTION_METRIC, OPTION_FORMAT,
+                                  OPTION_PLOT,  OPTION_ROOFLINE, OPTION_JSON,   OPTION_CSV};
 
 static const option_set set = {
     .usage = "attnbench report [OPTION...] FILE...",
     .about =
         "Reads result files, folders of them and *.h5.parts folders together, and prints how cases scale with the\n"
         "ranks: time, speed-up and efficiency, each against its stated baseline; with --cases or --metric each case "
-        "by itself, with --phases where its time went. Needs no mpirun.\n",
+        "by itself, with --phases where its time went, with --roofline how near it is to what bounds it. Needs no "
+        "mpirun.\n",
     .examples = "  attnbench report scaling.h5\n"
                 "  attnbench report --plot scaling.png --format markdown results/\n"
                 "  attnbench report --cases --csv cases.csv monday.h5 tuesday.h5\n"
-                "  attnbench report --metric gflops,tokens scaling.h5\n",
+                "  attnbench report --metric gflops,tokens scaling.h5\n"
+                "  attnbench report --roofline roofline.png kernels.h5\n",
     .keys = keys,
     .count = sizeof keys / sizeof keys[0],
     .takes_files = true,
@@ -27,20 +29,20 @@ static const option_set set = {
 typedef struct report {
     exports wanted;
     attn_table_format format;
-    const char *plot;
+    const char *plot, *roofline;
     metric_columns metrics;
     bool cases, phases;
 } report;
 
-static attn_status check_plot(const char *path, attn_error *error)
+static attn_status check_picture(option_key key, const char *path, attn_error *error)
 {
     const char *dot = path != NULL ? strrchr(path, '.') : NULL;
 
     if (path == NULL)
         return ATTN_OK;
     if (dot == NULL || (strcmp(dot, ".png") != 0 && strcmp(dot, ".svg") != 0 && strcmp(dot, ".pdf") != 0))
-        return attn_error_set(error, ATTN_ARGUMENT, "--plot %s: a name ending in .png, .svg or .pdf is accepted",
-                              shown_path(path).text);
+        return attn_error_set(error, ATTN_ARGUMENT, "%s %s: a name ending in .png, .svg or .pdf is accepted",
+                              option_label(key), shown_path(path).text);
     return ATTN_OK;
 }
 
@@ -54,13 +56,19 @@ static attn_status read_settings(const options *given, report *out, attn_error *
     if (status == ATTN_OK)
         status = metric_columns_read(given, &out->metrics, error);
     out->plot = option_text(given, OPTION_PLOT);
+    out->roofline = option_text(given, OPTION_ROOFLINE);
     out->cases = option_given(given, OPTION_CASES) || option_given(given, OPTION_METRIC);
     out->phases = option_given(given, OPTION_PHASES);
     if (status == ATTN_OK && out->cases && out->phases)
         status = attn_error_set(error, ATTN_ARGUMENT, "--phases: not accepted with %s, which is another table",
                                 option_given(given, OPTION_CASES) ? "--cases" : "--metric");
     if (status == ATTN_OK)
-        status = check_plot(out->plot, error);
+        status = check_picture(OPTION_PLOT, out->plot, error);
+    if (status == ATTN_OK)
+        status = check_picture(OPTION_ROOFLINE, out->roofline, error);
+    if (status == ATTN_OK && out->plot != NULL && out->roofline != NULL && strcmp(out->plot, out->roofline) == 0)
+        status = attn_error_set(error, ATTN_ARGUMENT, "--plot and --roofline both write %s; two names are accepted",
+                                shown_path(out->plot).text);
     if (status == ATTN_OK && options_files(given, &files) == 0)
         status = attn_error_set(error, ATTN_ARGUMENT, "report: a result file is needed; see attnbench report --help");
     return status;
@@ -89,6 +97,8 @@ static attn_status print_report(const bench *launch, const options *given, const
     if (status == ATTN_OK)
         status = exports_check_path(OPTION_PLOT, wanted->plot, error);
     if (status == ATTN_OK)
+        status = exports_check_path(OPTION_ROOFLINE, wanted->roofline, error);
+    if (status == ATTN_OK)
         status = attn_results_read(files, count, &results, error);
     if (status == ATTN_OK) {
         results_order(results);
@@ -96,6 +106,8 @@ static attn_status print_report(const bench *launch, const options *given, const
     }
     if (status == ATTN_OK && wanted->plot != NULL)
         status = attn_study_plot_scaling(results, wanted->plot, error);
+    if (status == ATTN_OK && wanted->roofline != NULL)
+        status = attn_study_plot_roofline(results, wanted->roofline, error);
     if (status == ATTN_OK)
         status = print_table(wanted, results, stream, error);
     if (status == ATTN_OK)

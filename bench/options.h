@@ -63,6 +63,7 @@
     X(METRIC, OUT, "metric", "NAMES", "[the usual ones]", "columns of the table of cases")                             \
     X(FORMAT, OUT, "format", "NAME", "text", "of the table: text, markdown, csv")                                      \
     X(PLOT, OUT, "plot", "FILE", NULL, "draw the scaling: FILE.png, FILE.svg or FILE.pdf (needs gnuplot)")             \
+    X(ROOFLINE, OUT, "roofline", "FILE", NULL, "draw rates under what bounds them, in the same way")                   \
     X(JSON, OUT, "json", "FILE", NULL, "google-benchmark's JSON; with - on stdout, the table on stderr")               \
     X(CSV, OUT, "csv", "FILE", NULL, "all factors and outcomes; with - on stdout, the table on stderr")                \
     X(RESUME, OUT, "resume", NULL, NULL, "continue --output: finished cases are not run again")                        \

@@ -60,6 +60,11 @@ ATTN_API attn_status attn_study_print_scaling(const attn_results *results, attn_
  * can be drawn, ATTN_FILE when the file cannot be written, ATTN_MEMORY. Starts a process and waits for it. */
 ATTN_API attn_status attn_study_plot_scaling(const attn_results *results, const char *path, attn_error *error);
 
+/* Draws the roofline: the rate of each case with its interval over its arithmetic intensity, and above it what its launch
+ * measured as bounds: peaks of arithmetic, and read bandwidth where there is one. As attn_study_plot_scaling otherwise.
+ */
+ATTN_API attn_status attn_study_plot_roofline(const attn_results *results, const char *path, attn_error *error);
+
 /* Writes all cases as CSV, one row a case: every factor, every outcome, median and interval. ATTN_MEMORY. */
 ATTN_API attn_status attn_study_write_csv(const attn_results *results, FILE *stream, attn_error *error);
 

@@ -1,5 +1,6 @@
 /* The picture of scaling: time and efficiency over ranks, points with intervals, lines only along ranks (Hoefler and
- * Belli, SC15, rule 12). All text stands in single quotes, where gnuplot substitutes nothing. */
+ * Belli, SC15, rule 12). */
+#include "study/drawing.h"
 #include "study/gnuplot.h"
 #include "study/names.h"
 
@@ -9,14 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Okabe and Ito's palette without its yellow, which is too light for lines on white. */
-static const char *const colours[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"};
-/* gnuplot's point types, filled; the hollow one of each stands before it. */
-static const int markers[] = {7, 5, 9, 13, 11, 15};
 static const char note[] = "bars: interval of the median, by order statistics";
 static const char hollow_note[] = "; hollow: more threads than cores, not a scaling result";
-
-enum { COLOURS = sizeof colours / sizeof colours[0], MARKERS = sizeof markers / sizeof markers[0], TITLE_WIDTH = 104 };
 
 /* What is drawn. */
 typedef struct scaling_drawing {
@@ -34,7 +29,7 @@ typedef struct scaling_drawing {
 /* Solid as long as colours last; the dashes of the ideal line are never used. */
 static int dash_of(size_t series)
 {
-    return series < COLOURS ? 1 : 3 + (int)(series / COLOURS) % 3;
+    return series < ATTN_DRAW_COLOURS ? 1 : 3 + (int)(series / ATTN_DRAW_COLOURS) % 3;
 }
 
 static bool drawable(const attn_point *point)
@@ -48,18 +43,6 @@ static bool drawable_series(const attn_series *series)
         if (drawable(&series->points[p]))
             return true;
     return false;
-}
-
-/* Text in single quotes; the first `length` characters. */
-static void write_quoted(const char *text, size_t length, FILE *script)
-{
-    fputc('\'', script);
-    for (size_t i = 0; i < length && text[i] != '\0'; i++) {
-        if (text[i] == '\'')
-            fputc('\'', script);
-        fputc((unsigned char)text[i] < ' ' ? ' ' : text[i], script);
-    }
-    fputc('\'', script);
 }
 
 static double ideal_time(const attn_point *point)
@@ -96,30 +79,6 @@ static void add_extent(scaling_drawing *d, const attn_series *series)
         d->efficiency_hi = fmax(d->efficiency_hi, 100 * point->efficiency_hi);
         d->oversubscribed = d->oversubscribed || point->oversubscribed;
     }
-}
-
-/* Values on a logarithmic axis that a person would choose: 1, 2, 5; more of them where the axis is short. */
-static void write_log_ticks(const char *axis, double lo, double hi, FILE *script)
-{
-    static const struct {
-        size_t count;
-        double steps[8];
-    } choices[] = {{8, {1, 1.5, 2, 3, 4, 5, 6, 8}}, {3, {1, 2, 5}}, {1, {1}}};
-    const double decades = log10(hi / lo);
-    const int choice = decades < 1 ? 0 : decades < 3 ? 1 : 2;
-    const char *separator = "";
-
-    fprintf(script, "set %stics (", axis);
-    for (int exponent = (int)floor(log10(lo)); exponent <= (int)ceil(log10(hi)); exponent++)
-        for (size_t s = 0; s < choices[choice].count; s++) {
-            const double value = choices[choice].steps[s] * pow(10, exponent);
-
-            if (value < lo || value > hi)
-                continue;
-            fprintf(script, "%s'%g' %.9g", separator, value, value);
-            separator = ", ";
-        }
-    fputs(") nomirror\n", script);
 }
 
 /* The rank counts that were run; a label is left out where it would touch the one before it. */
@@ -179,8 +138,8 @@ static void write_data(const scaling_drawing *d, FILE *script)
 static void write_series(const scaling_drawing *d, int value, FILE *script)
 {
     for (size_t s = 0; s < d->count; s++) {
-        const char *colour = colours[s % COLOURS];
-        const int marker = markers[s % MARKERS], dash = dash_of(s);
+        const char *colour = attn_draw_colours[s % ATTN_DRAW_COLOURS];
+        const int marker = attn_draw_markers[s % ATTN_DRAW_MARKERS], dash = dash_of(s);
 
         fprintf(script, ", $s%zu using 1:%d with lines lw 2 dt %d lc rgb '%s'", s, value, dash, colour);
         fprintf(script, ", $s%zu using 1:%d:%d:%d with yerrorbars pt -1 lw 2 lc rgb '%s'", s, value,
@@ -207,7 +166,7 @@ static void write_time_panel(const scaling_drawing *d, FILE *script)
 
     fputs("set logscale xy\nset ylabel 'time, ms'\nset title 'Time (median of the slowest rank)'\n", script);
     fprintf(script, "set yrange [%.9g:%.9g]\n", lo, hi);
-    write_log_ticks("y", lo, hi, script);
+    attn_draw_log_ticks("y", lo, hi, script);
     fputs("plot ", script);
     for (size_t s = 0; s < d->count; s++) {
         bool drawn = false;
@@ -243,36 +202,13 @@ static void write_legend(const scaling_drawing *d, int columns, FILE *script)
             "set key center center horizontal Left reverse samplen 3 spacing 1.3 maxcols %d\nplot ",
             columns);
     for (size_t s = 0; s < d->count; s++) {
-        fprintf(script, "NaN with linespoints lw 2 pt %d dt %d lc rgb '%s' title ", markers[s % MARKERS], dash_of(s),
-                colours[s % COLOURS]);
-        write_quoted(d->names[s], strlen(d->names[s]), script);
+        fprintf(script, "NaN with linespoints lw 2 pt %d dt %d lc rgb '%s' title ",
+                attn_draw_markers[s % ATTN_DRAW_MARKERS], dash_of(s), attn_draw_colours[s % ATTN_DRAW_COLOURS]);
+        attn_draw_quoted(d->names[s], strlen(d->names[s]), script);
         fputs(", ", script);
     }
     fputs("NaN with lines dt 2 lw 1.5 lc rgb '#808080' title 'ideal, from the baseline'", script);
     fputc('\n', script);
-}
-
-/* Breaks the title at its commas; returns the lines. */
-static int write_title(const char *title, FILE *script)
-{
-    int lines = 0;
-
-    while (*title != '\0') {
-        size_t length = strlen(title), cut = length;
-
-        if (length > TITLE_WIDTH) {
-            for (cut = TITLE_WIDTH; cut > 0 && !(title[cut] == ' ' && title[cut - 1] == ',');)
-                cut--;
-            cut = cut > 0 ? cut : TITLE_WIDTH;
-        }
-        fprintf(script, "set label %d ", lines + 1);
-        write_quoted(title, cut, script);
-        fprintf(script, " at screen 0.5, screen %.3f center\n", 0.965 - 0.03 * lines);
-        lines++;
-        title += cut;
-        title += strspn(title, " ");
-    }
-    return lines;
 }
 
 static void write_script(const scaling_drawing *d, const char *terminal, FILE *script)
@@ -291,7 +227,7 @@ static void write_script(const scaling_drawing *d, const char *terminal, FILE *s
     fputs(
         "set multiplot\nset key off\nset border 3 lw 1.2\nset grid lt 1 lw 0.6 lc rgb '#C8C8C8'\nset xlabel 'ranks'\n",
         script);
-    lines = write_title(d->title, script);
+    lines = attn_draw_title(d->title, script);
     top = 0.91 - 0.03 * lines;
     fprintf(script, "set tmargin at screen %.3f\nset bmargin at screen %.3f\n", top, bottom);
     fputs("set lmargin at screen 0.075\nset rmargin at screen 0.485\n", script);
@@ -307,22 +243,6 @@ static void write_script(const scaling_drawing *d, const char *terminal, FILE *s
             d->oversubscribed ? hollow_note : "");
     write_legend(d, columns, script);
     fputs("unset multiplot\n", script);
-}
-
-/* The terminals measure fonts and markers differently. */
-static const char *terminal_for(const char *path)
-{
-    static const char *const kinds[][2] = {
-        {".png", "pngcairo noenhanced size 1200,800 font 'Sans,13' background '#FFFFFF'\nset pointsize 1.5"},
-        {".svg", "svg noenhanced size 1200,800 font 'Sans,17' background '#FFFFFF'\nset pointsize 0.9"},
-        {".pdf", "pdfcairo noenhanced size 12in,8in font 'Sans,13' fontscale 0.72\nset pointsize 1.1"},
-    };
-    const size_t length = strlen(path);
-
-    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
-        if (length > 4 && strcmp(path + length - 4, kinds[k][0]) == 0)
-            return kinds[k][1];
-    return NULL;
 }
 
 /* Lets a description be written into text of its own. */
@@ -396,7 +316,7 @@ static attn_status make_drawing(const attn_scaling *scaling, scaling_drawing *d,
 
 attn_status attn_study_plot_scaling(const attn_results *results, const char *path, attn_error *error)
 {
-    const char *terminal = terminal_for(path);
+    const char *terminal = attn_draw_terminal(path);
     attn_scaling *scaling;
     scaling_drawing drawing;
     char *script = NULL;

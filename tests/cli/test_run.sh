@@ -169,7 +169,8 @@ check "the input" holds "$err" 'folder/input.h5: attribute schema is "attn-input
 expect 1 2 report --cases folder folder/note.h5
 check "nothing but the error" test "$(lines "$err")" -eq 1
 if command -v gnuplot >/dev/null; then
-    expect 1 0 report --plot a.svg a.h5
-    check "a picture" grep -q '<svg' a.svg
+    expect 1 0 report --plot a.svg --roofline r.svg a.h5
+    check "a picture" grep -q "<svg" a.svg
+    check "another" grep -q "fma-float32" r.svg
 fi
 finish

@@ -43,7 +43,8 @@ static void test_csv(void)
 
     TEST_HAS(text, "id,launch_id,status,batch,heads,kv_heads,seq,");
     TEST_HAS(text, ",scaling,reason,flops,");
-    TEST_HAS(text, ",oversubscribed,reps,median_s,ci_lo_s,ci_hi_s,gflops,bound-percent,fma-percent,memory-bandwidth,tokens,");
+    TEST_HAS(text,
+             ",oversubscribed,reps,median_s,ci_lo_s,ci_hi_s,gflops,bound-percent,fma-percent,memory-bandwidth,tokens,");
     snprintf(id, sizeof id, "\n%s,launch-1,valid,1,8,2,1024,1024,64,64,float32,1,-1,-1,", results->cases[0]->id);
     TEST_HAS(text, id);
     TEST_HAS(text, ",9,0.5,0.4765625,0.5234375,2,12.5,12.5,0.002,2048,,");

@@ -1,10 +1,5 @@
 /* The picture: it is made whole or not at all, and names of files and series are never taken as commands. */
-#include "study/synthetic.h"
-
-#include <dirent.h>
-#include <errno.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "study/pictures.h"
 
 static const synthetic scaling[] = {
     {.seconds = 1, .cores = 4},
@@ -16,55 +11,6 @@ static const synthetic scaling[] = {
     {.ranks = 3, .status = ATTN_CASE_SKIPPED, .reason = "does not fit"},
 };
 enum { SCALING_COUNT = sizeof scaling / sizeof scaling[0] };
-
-static int gnuplot_missing(void)
-{
-    const char *path = getenv("PATH");
-    char copy[8192];
-
-    snprintf(copy, sizeof copy, "%s", path != NULL ? path : "");
-    for (char *rest = NULL, *folder = strtok_r(copy, ":", &rest); folder != NULL; folder = strtok_r(NULL, ":", &rest)) {
-        char program[4200];
-
-        snprintf(program, sizeof program, "%.4000s/gnuplot", folder);
-        if (access(program, X_OK) == 0)
-            return 0;
-    }
-    attn_test_skip("gnuplot is not installed");
-    return 1;
-}
-
-/* A new folder below the current one, left by remove_folder. */
-static void make_folder(char *path)
-{
-    snprintf(path, 64, "test-plot-XXXXXX");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(path));
-}
-
-static int count_files(const char *path)
-{
-    DIR *folder = opendir(path);
-    int count = 0;
-
-    CU_ASSERT_PTR_NOT_NULL_FATAL(folder);
-    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder))
-        count += entry->d_name[0] != '.';
-    closedir(folder);
-    return count;
-}
-
-static int begins_with(const char *path, const char *want, size_t length)
-{
-    char begin[16] = "";
-    FILE *stream = fopen(path, "rb");
-    size_t got = 0;
-
-    if (stream != NULL) {
-        got = fread(begin, 1, length, stream);
-        fclose(stream);
-    }
-    return got == length && memcmp(begin, want, length) == 0;
-}
 
 static void test_kinds(void)
 {

@@ -40,8 +40,7 @@ typedef void attn_task_forward(const attn_forward_setup *setup, const attn_forwa
 /* Computes one task of the backward pass; its contract is in kernel/backward.h. */
 struct attn_backward_call;
 struct attn_backward_task;
-typedef void attn_task_backward(const struct attn_backward_call *call, const struct attn_backward_task *task,
-                                void *scratch);
+typedef void attn_task_backward(const struct attn_backward_call *call, struct attn_backward_task *task, void *scratch);
 
 struct attn_kernel {
     const char *name, *summary;
@@ -53,6 +52,8 @@ struct attn_kernel {
     int64_t (*block_rows)(const attn_shape *shape, attn_dtype dtype); /* most rows of a task; its best size */
     int64_t (*panel_rows)(attn_dtype dtype);                          /* rows of a task are best a multiple of this */
     size_t (*scratch_bytes)(const attn_shape *shape, attn_dtype dtype, int64_t rows);
+    int64_t (*backward_keys)(const attn_shape *shape, attn_dtype dtype); /* most keys of a task of the backward pass */
+    size_t (*backward_bytes)(const attn_shape *shape, attn_dtype dtype); /* its scratch */
 };
 
 #endif

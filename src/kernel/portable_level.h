@@ -9,6 +9,7 @@
  */
 #include "core/cpu.h"
 #include "core/half.h"
+#include "kernel/backward.h"
 #include "kernel/kernel.h"
 
 #include <math.h>
@@ -192,6 +193,7 @@ static void row_from_double(attn_dtype dtype, void *to, const double *from, int6
 #define ZIP ZIP_FLOAT
 #define CONVERT_FROM row_to_float
 #define CONVERT_TO row_from_float
+#include "kernel/portable_backward.h"
 #include "kernel/portable_task.h"
 #undef REAL
 #undef VECTOR_MAX
@@ -214,6 +216,7 @@ static void row_from_double(attn_dtype dtype, void *to, const double *from, int6
 #define ZIP ZIP_DOUBLE
 #define CONVERT_FROM row_to_double
 #define CONVERT_TO row_from_double
+#include "kernel/portable_backward.h"
 #include "kernel/portable_task.h"
 
 static int64_t panel_rows(attn_dtype dtype)
@@ -233,6 +236,18 @@ static size_t scratch_bytes(const attn_shape *shape, attn_dtype dtype, int64_t r
                                  : scratch_bytes_float(shape->head_dim, shape->v_head_dim, rows);
 }
 
+static int64_t backward_keys(const attn_shape *shape, attn_dtype dtype)
+{
+    return panel_rows(dtype) * (dtype == ATTN_FLOAT64 ? backward_panels_double(shape->head_dim, shape->v_head_dim)
+                                                      : backward_panels_float(shape->head_dim, shape->v_head_dim));
+}
+
+static size_t backward_bytes(const attn_shape *shape, attn_dtype dtype)
+{
+    return dtype == ATTN_FLOAT64 ? backward_bytes_double(shape->head_dim, shape->v_head_dim)
+                                 : backward_bytes_float(shape->head_dim, shape->v_head_dim);
+}
+
 const attn_kernel PORTABLE_SYMBOL = {
     .name = PORTABLE_NAME,
     .summary = PORTABLE_SUMMARY,
@@ -245,4 +260,10 @@ const attn_kernel PORTABLE_SYMBOL = {
     .block_rows = block_rows,
     .panel_rows = panel_rows,
     .scratch_bytes = scratch_bytes,
+    .backward = {[ATTN_FLOAT64] = backward_double,
+                 [ATTN_FLOAT32] = backward_float,
+                 [ATTN_FLOAT16] = backward_float,
+                 [ATTN_BFLOAT16] = backward_float},
+    .backward_keys = backward_keys,
+    .backward_bytes = backward_bytes,
 };

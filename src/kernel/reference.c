@@ -170,4 +170,10 @@ const attn_kernel attn_kernel_reference = {
     .block_rows = block_rows,
     .panel_rows = panel_rows,
     .scratch_bytes = scratch_bytes,
+    .backward = {[ATTN_FLOAT64] = attn_reference_backward,
+                 [ATTN_FLOAT32] = attn_reference_backward,
+                 [ATTN_FLOAT16] = attn_reference_backward,
+                 [ATTN_BFLOAT16] = attn_reference_backward},
+    .backward_keys = attn_reference_backward_keys,
+    .backward_bytes = attn_reference_backward_bytes,
 };

@@ -193,8 +193,9 @@ static void row_from_double(attn_dtype dtype, void *to, const double *from, int6
 #define ZIP ZIP_FLOAT
 #define CONVERT_FROM row_to_float
 #define CONVERT_TO row_from_float
-#include "kernel/portable_backward.h"
 #include "kernel/portable_task.h"
+/* after it */
+#include "kernel/portable_backward.h"
 #undef REAL
 #undef VECTOR_MAX
 #undef WORD
@@ -216,8 +217,9 @@ static void row_from_double(attn_dtype dtype, void *to, const double *from, int6
 #define ZIP ZIP_DOUBLE
 #define CONVERT_FROM row_to_double
 #define CONVERT_TO row_from_double
-#include "kernel/portable_backward.h"
 #include "kernel/portable_task.h"
+/* after it */
+#include "kernel/portable_backward.h"
 
 static int64_t panel_rows(attn_dtype dtype)
 {

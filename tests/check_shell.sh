@@ -8,4 +8,4 @@ if ! command -v shellcheck >/dev/null; then
     echo "skipped: needs shellcheck"
     exit 77
 fi
-find jobs tests .ci -type f \( -name '*.sh' -o -name '*.sbatch' -o -path .ci/run \) -print0 | xargs -0 shellcheck -x -e SC2317
+find jobs tests bench .ci -type f \( -name '*.sh' -o -name '*.sbatch' -o -path .ci/run \) -print0 | xargs -0 shellcheck -x -e SC2317

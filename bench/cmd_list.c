@@ -12,10 +12,10 @@
 
 static const option_set set = {
     .usage = "attnbench list [OPTION...]",
-    .about =
-        "Lists what this build offers: kernels and whether this CPU can run them, exchanges, layouts, combines,\n"
-        "types, the phases into which the time of a case is split, the metrics that are derived from it, and probes of "
-        "the machine.\n",
+    .about = "Lists what this build offers: kernels and what of them this CPU can run, exchanges, layouts, combines,\n"
+             "types, passes, the phases into which the time of a case is split, the metrics that are derived from it, "
+             "and probes of "
+             "the machine.\n",
     .examples = "  attnbench list\n",
 };
 
@@ -32,28 +32,58 @@ static attn_status print_section(const char *heading, attn_table *table, attn_st
     return status;
 }
 
+/* "forward, decode, backward (float32, bfloat16)": the types where they are not all those of the forward pass.
+ *   forward  in, [ATTN_DTYPE_COUNT] whether the kernel can run the forward pass here */
+static void write_passes(const attn_kernel *kernel, const bool *forward, char *text, size_t size)
+{
+    size_t used =
+        (size_t)snprintf(text, size, "%s, %s", attn_pass_name(ATTN_PASS_FORWARD), attn_pass_name(ATTN_PASS_DECODE));
+    char types[64] = "";
+    size_t length = 0;
+    bool some = false, all = true;
+
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
+        const bool can = attn_kernel_available(kernel, ATTN_PASS_BACKWARD, (attn_dtype)dtype, NULL, 0);
+
+        if (can)
+            length += (size_t)snprintf(types + length, sizeof types - length, "%s%s", some ? ", " : "",
+                                       attn_dtype_name((attn_dtype)dtype));
+        some = some || can;
+        all = all && can == forward[dtype];
+    }
+    if (some)
+        snprintf(text + used, size - used, all ? ", %s" : ", %s (%s)", attn_pass_name(ATTN_PASS_BACKWARD), types);
+}
+
+static attn_status add_kernel(attn_table *table, const attn_kernel *kernel)
+{
+    char reason[ATTN_MESSAGE_MAX] = "", passes[128] = "-";
+    bool can[ATTN_DTYPE_COUNT], any = false;
+    attn_status status = attn_table_cell(table, "%s", attn_kernel_name(kernel));
+
+    for (int dtype = 0; status == ATTN_OK && dtype < ATTN_DTYPE_COUNT; dtype++) {
+        can[dtype] = attn_kernel_available(kernel, ATTN_PASS_FORWARD, (attn_dtype)dtype, reason, sizeof reason);
+        any = any || can[dtype];
+        status = attn_table_cell(table, "%s", can[dtype] ? "yes" : "no");
+    }
+    if (status == ATTN_OK && any)
+        write_passes(kernel, can, passes, sizeof passes);
+    if (status == ATTN_OK)
+        status = attn_table_cell(table, "%s", passes);
+    if (status == ATTN_OK)
+        status = attn_table_cell(table, "%s", attn_kernel_peak(kernel) != NULL ? attn_kernel_peak(kernel) : "fma");
+    if (status == ATTN_OK)
+        status =
+            attn_table_cell(table, "%s%s%s", attn_kernel_summary(kernel), any ? "" : "; not here: ", any ? "" : reason);
+    return status == ATTN_OK ? attn_table_end_row(table) : status;
+}
+
 static attn_status fill_kernels(attn_table *table)
 {
     attn_status status = ATTN_OK;
 
-    for (size_t i = 0; status == ATTN_OK && i < attn_kernel_count(); i++) {
-        const attn_kernel *kernel = attn_kernel_at(i);
-        char reason[ATTN_MESSAGE_MAX] = "";
-
-        status = attn_table_cell(table, "%s", attn_kernel_name(kernel));
-        for (int dtype = 0; status == ATTN_OK && dtype < ATTN_DTYPE_COUNT; dtype++) {
-            char why[ATTN_MESSAGE_MAX] = "";
-            const bool can = attn_kernel_available(kernel, ATTN_PASS_FORWARD, (attn_dtype)dtype, why, sizeof why);
-
-            if (!can)
-                snprintf(reason, sizeof reason, "; not here: %.400s", why);
-            status = attn_table_cell(table, "%s", can ? "yes" : "no");
-        }
-        if (status == ATTN_OK)
-            status = attn_table_cell(table, "%s%s", attn_kernel_summary(kernel), reason);
-        if (status == ATTN_OK)
-            status = attn_table_end_row(table);
-    }
+    for (size_t i = 0; status == ATTN_OK && i < attn_kernel_count(); i++)
+        status = add_kernel(table, attn_kernel_at(i));
     return status;
 }
 
@@ -66,9 +96,13 @@ static attn_status list_kernels(attn_error *error)
 
     for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
         used += (size_t)snprintf(columns + used, sizeof columns - used, "|<%s", attn_dtype_name((attn_dtype)dtype));
-    snprintf(columns + used, sizeof columns - used, "|<meaning");
+    snprintf(columns + used, sizeof columns - used, "|<passes|<peak|<meaning");
     status = attn_table_create(columns, &table, error);
-    return status != ATTN_OK ? status : print_section("Kernels (--kernel)", table, fill_kernels(table));
+    if (status == ATTN_OK)
+        status = print_section(
+            "Kernels (--kernel); peak: the probe that bounds them, fma: multiply-adds of the widest vectors", table,
+            fill_kernels(table));
+    return status;
 }
 
 /* A table of names with their meaning. */
@@ -118,6 +152,11 @@ static const char *dtype_meaning(size_t index)
     return words[index];
 }
 
+static const char *pass_meaning(size_t index)
+{
+    return attn_pass_meaning((attn_pass)index);
+}
+
 static const char *phase_name(size_t index)
 {
     return attn_phase_name((attn_phase)index);
@@ -161,6 +200,8 @@ static attn_status print_lists(attn_error *error)
         status = list_names("Combines (--combine)", attn_combine_count(), names_combine.name, combine_meaning, error);
     if (status == ATTN_OK)
         status = list_names("Types (--dtype)", ATTN_DTYPE_COUNT, names_dtype.name, dtype_meaning, error);
+    if (status == ATTN_OK)
+        status = list_names("Passes (--pass)", ATTN_PASS_COUNT, names_pass.name, pass_meaning, error);
     if (status == ATTN_OK)
         status = list_names("Phases of a case's time", ATTN_PHASE_COUNT, phase_name, phase_meaning, error);
     if (status == ATTN_OK)

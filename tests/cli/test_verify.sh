@@ -20,7 +20,8 @@ expect 4 0 verify --pass forward --layout all --grid 4x1,2x2,1x4 --combine all "
 passes $((2 * count * 3 * $(names_of Layouts | wc -l) * $(names_of Combines | wc -l)))
 expect 3 0 verify --pass forward --kernel all --exchange all --layout all --ranks 2,3 "${inputs[@]}"
 check "nothing fails" holds "$out" ' 0 FAIL'
-kernels=$("$ATTNBENCH" list | awk '/^Exchanges/ {exit} NR > 3 && NF && !/not here/' | wc -l)
+# The files are float32, which some kernels lack.
+kernels=$("$ATTNBENCH" list | awk '/^Exchanges/ {exit} NR > 3 && $3 == "yes"' | wc -l)
 check "there are kernels" test "$kernels" -ge 2
 check "every kernel that runs here was tried" test "$(grep -c 'PASS$' "$out")" -ge $((2 * count * 3 * 2 * 2 * kernels))
 

@@ -27,6 +27,7 @@ void attn_test_ok(attn_status status, const attn_error *error, const char *text,
 
 /* Marks the rest of a test as not run here, with the reason, in the output. */
 void attn_test_skip(const char *reason);
+int attn_test_skipped(void); /* how often */
 
 /* A path of a file below tests/data ("golden/causal.h5"); static storage, valid until the next call. */
 const char *attn_test_data(const char *name);

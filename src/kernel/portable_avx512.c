@@ -1,5 +1,7 @@
 /* The portable kernel for AVX-512. */
+#if defined(__AVX512F__)
 #include <immintrin.h>
+#endif
 
 #define PORTABLE_SYMBOL attn_kernel_portable_avx512
 #define PORTABLE_NAME "portable-avx512"
@@ -10,6 +12,8 @@
 #define VECTORS 2
 #define KEY_TILE 8
 #define VALUE_TILE 8
+#if defined(__AVX512F__)
 #define MAX_FLOAT(x, y) ((vec_float)_mm512_max_ps((__m512)(x), (__m512)(y)))
 #define MAX_DOUBLE(x, y) ((vec_double)_mm512_max_pd((__m512d)(x), (__m512d)(y)))
+#endif
 #include "kernel/portable_level.h"

@@ -75,7 +75,17 @@ typedef struct attn_forward_setup {
     attn_dtype o_dtype;                    /* type of o: the problem's, or its accumulator for a partial result */
     bool add_sinks;                        /* add the sinks: true exactly once per row, after all keys were seen */
     int threads;                           /* OpenMP threads, >= 1 */
+    int64_t page_rows;                     /* rows of a page when k and v are paged (attn_page_table), otherwise 0 */
 } attn_forward_setup;
+
+/* Where the rows of a paged part stand (a block table, Kwon et al. 2023, section 4.2): local row r of batch b is row
+ * r % page_rows of page number page[b * stride + r / page_rows]. The k and v arrays of the part are pools
+ * [pages,kv heads,page_rows,D or Dv], and their batch_stride leads from page to page. A page may serve several batches.
+ * Entries of pages of which no row is seen are not read. */
+typedef struct attn_page_table {
+    const int32_t *page; /* [B][stride], borrowed */
+    int64_t stride;      /* entries from batch to batch, >= 0; 0: all batches have the same pages */
+} attn_page_table;
 
 /* Where the data are; local row and head numbers. o and lse must not overlap anything. */
 typedef struct attn_forward_buffers {
@@ -84,6 +94,7 @@ typedef struct attn_forward_buffers {
     const attn_array *v; /* [part_count] of [B,kv heads,part rows,Dv] */
     attn_array o;        /* out, [B,head_count,q rows,Dv], o_dtype */
     attn_array lse;      /* out, [B,head_count,q rows], accumulator type; row_stride is 1 */
+    const attn_page_table *pages; /* [part_count] with page_rows > 0, otherwise not read */
 } attn_forward_buffers;
 
 typedef struct attn_forward attn_forward;

@@ -1,5 +1,7 @@
 /* The forward pass of one rank: tasks in decreasing work, dealt to threads. */
 #include "core/checked.h"
+#include "kernel/decode.h"
+#include "kernel/head_group.h"
 #include "kernel/kernel.h"
 
 #include <attn/memory.h>
@@ -15,6 +17,7 @@ struct attn_forward {
     attn_task *tasks; /* [task_count] largest first */
     int64_t task_count;
     int64_t pairs;
+    attn_decode *decode;  /* NULL, or how the tasks are cut further, by keys */
     size_t scratch_bytes; /* of one thread */
     char *scratch;        /* [threads][scratch_bytes] */
 };
@@ -38,30 +41,6 @@ attn_array attn_array_of_const(const void *data, int64_t heads, int64_t rows, in
 static int64_t round_up(int64_t value, int64_t multiple)
 {
     return (value + multiple - 1) / multiple * multiple;
-}
-
-/* The query heads of a call that share a key-value head; the first and last of a call may have less than the group. */
-typedef struct head_group {
-    int64_t kv_head, head, heads; /* local numbers */
-} head_group;
-
-static int64_t count_groups(const attn_forward_setup *setup)
-{
-    const int64_t group = attn_shape_group(&setup->problem->shape);
-
-    if (setup->head_count == 0)
-        return 0;
-    return (setup->head_begin + setup->head_count - 1) / group - setup->head_begin / group + 1;
-}
-
-static head_group group_at(const attn_forward_setup *setup, int64_t index)
-{
-    const int64_t group = attn_shape_group(&setup->problem->shape), shared = setup->head_begin / group + index;
-    const int64_t end = setup->head_begin + setup->head_count;
-    const int64_t first = shared * group > setup->head_begin ? shared * group : setup->head_begin;
-    const int64_t last = (shared + 1) * group < end ? (shared + 1) * group : end;
-
-    return (head_group){shared - setup->kv_head_begin, first - setup->head_begin, last - first};
 }
 
 /* Folded rows of a task: the kernel's best, less when that would leave threads without work or badly balanced. */
@@ -111,8 +90,8 @@ static int64_t count_tasks(const attn_forward_setup *setup, int64_t rows_of_task
 {
     int64_t count = 0;
 
-    for (int64_t g = 0; g < count_groups(setup); g++)
-        count += (group_at(setup, g).heads * setup->q_rows->rows + rows_of_task - 1) / rows_of_task;
+    for (int64_t g = 0; g < attn_head_groups(setup); g++)
+        count += (attn_head_group_at(setup, g).heads * setup->q_rows->rows + rows_of_task - 1) / rows_of_task;
     return count * setup->problem->shape.batch;
 }
 
@@ -135,14 +114,14 @@ static int64_t pairs_before(const int64_t *sums, int64_t heads, int64_t folded)
 static void make_tasks(attn_forward *forward, int64_t rows_of_task, int64_t *sums)
 {
     const attn_forward_setup *setup = &forward->setup;
-    const int64_t groups = count_groups(setup);
+    const int64_t groups = attn_head_groups(setup);
     int64_t next = 0;
 
     for (int64_t b = 0; b < setup->problem->shape.batch; b++) {
         if (b == 0 || setup->problem->mask.kv_len != NULL) /* only key padding differs between batches */
             sum_pairs(setup, b, sums);
         for (int64_t g = 0; g < groups; g++) {
-            const head_group at = group_at(setup, g);
+            const attn_head_group at = attn_head_group_at(setup, g);
             const int64_t folded = at.heads * setup->q_rows->rows;
 
             for (int64_t row = 0; row < folded; row += rows_of_task) {
@@ -177,23 +156,46 @@ static int place_scratch(attn_forward *forward)
     return threads;
 }
 
+static size_t thread_scratch(const attn_kernel *kernel, const attn_forward_setup *setup, bool decode, int64_t rows)
+{
+    const attn_problem *problem = setup->problem;
+    const size_t bytes = decode ? kernel->decode->scratch_bytes(&problem->shape, problem->dtype, rows)
+                                : kernel->scratch_bytes(&problem->shape, problem->dtype, rows);
+
+    return (bytes + ATTN_ALIGNMENT - 1) / ATTN_ALIGNMENT * ATTN_ALIGNMENT;
+}
+
+static attn_status check_setup(const attn_kernel *kernel, const attn_forward_setup *setup, attn_error *error)
+{
+    char reason[ATTN_MESSAGE_MAX];
+
+    if (!attn_kernel_available(kernel, ATTN_PASS_FORWARD, setup->problem->dtype, reason, sizeof reason))
+        return attn_error_set(error, ATTN_UNSUPPORTED, "kernel %s: %s", kernel->name, reason);
+    if (setup->page_rows < 0)
+        return attn_error_set(error, ATTN_ARGUMENT, "page_rows %lld: must be 0 (not paged) or more",
+                              (long long)setup->page_rows);
+    if (setup->page_rows > 0 && !kernel->paged)
+        return attn_error_set(error, ATTN_UNSUPPORTED, "kernel %s does not read paged keys and values", kernel->name);
+    return ATTN_OK;
+}
+
 attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_setup *setup, attn_forward **out,
                                 attn_error *error)
 {
-    const attn_problem *problem = setup->problem;
-    char reason[ATTN_MESSAGE_MAX];
+    const bool decode = attn_decode_applies(kernel, setup);
     int64_t rows, count, *sums;
     size_t scratch, bytes;
     int granted;
     attn_forward *forward;
+    attn_status status;
 
     *out = NULL;
-    if (!attn_kernel_available(kernel, ATTN_PASS_FORWARD, problem->dtype, reason, sizeof reason))
-        return attn_error_set(error, ATTN_UNSUPPORTED, "kernel %s: %s", kernel->name, reason);
-    rows = choose_rows(kernel, setup);
+    status = check_setup(kernel, setup, error);
+    if (status != ATTN_OK)
+        return status;
+    rows = decode ? ATTN_DECODE_ROWS : choose_rows(kernel, setup);
     count = count_tasks(setup, rows);
-    scratch = (kernel->scratch_bytes(&problem->shape, problem->dtype, rows) + ATTN_ALIGNMENT - 1) / ATTN_ALIGNMENT *
-              ATTN_ALIGNMENT;
+    scratch = thread_scratch(kernel, setup, decode, rows);
     if (!attn_size_multiply(scratch, (size_t)setup->threads, &bytes))
         return attn_error_set(error, ATTN_MEMORY, "the scratch of %d threads does not fit in memory", setup->threads);
     sums = attn_calloc_array(setup->q_rows->rows + 1, sizeof *sums);
@@ -214,6 +216,13 @@ attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_se
     }
     make_tasks(forward, rows, sums);
     free(sums);
+    if (decode) {
+        status = attn_decode_create(kernel, &forward->setup, forward->tasks, count, &forward->decode, error);
+        if (status != ATTN_OK) {
+            attn_forward_destroy(forward);
+            return status;
+        }
+    }
     granted = place_scratch(forward);
     if (granted < setup->threads) {
         attn_forward_destroy(forward);
@@ -227,6 +236,7 @@ void attn_forward_destroy(attn_forward *forward)
 {
     if (forward == NULL)
         return;
+    attn_decode_destroy(forward->decode);
     free(forward->tasks);
     free(forward->scratch);
     free(forward);
@@ -236,6 +246,10 @@ void attn_forward_execute(attn_forward *forward, const attn_forward_buffers *buf
 {
     attn_task_forward *const run = forward->kernel->forward[forward->setup.problem->dtype];
 
+    if (forward->decode != NULL) {
+        attn_decode_execute(forward->decode, buffers, forward->scratch, forward->scratch_bytes);
+        return;
+    }
 #pragma omp parallel num_threads(forward->setup.threads)
     {
         void *scratch = forward->scratch + (size_t)omp_get_thread_num() * forward->scratch_bytes;
@@ -249,7 +263,7 @@ void attn_forward_execute(attn_forward *forward, const attn_forward_buffers *buf
 size_t attn_forward_bytes(const attn_forward *forward)
 {
     return (size_t)forward->task_count * sizeof *forward->tasks +
-           (size_t)forward->setup.threads * forward->scratch_bytes;
+           (size_t)forward->setup.threads * forward->scratch_bytes + attn_decode_bytes(forward->decode);
 }
 
 int64_t attn_forward_pairs(const attn_forward *forward)

@@ -32,6 +32,27 @@ static inline int64_t attn_task_row(const attn_task *task, int64_t folded)
     return folded / task->heads;
 }
 
+/* The element of an array of a part (k or v) at which a local row of it begins. */
+static inline int64_t attn_part_place(const attn_forward_setup *setup, const attn_forward_buffers *buffers,
+                                      int64_t part, const attn_array *array, int64_t b, int64_t kv_head, int64_t row)
+{
+    if (setup->page_rows > 0) {
+        const attn_page_table *table = &buffers->pages[part];
+        const int64_t page = table->page[b * table->stride + row / setup->page_rows];
+
+        return page * array->batch_stride + kv_head * array->head_stride + row % setup->page_rows * array->row_stride;
+    }
+    return b * array->batch_stride + kv_head * array->head_stride + row * array->row_stride;
+}
+
+/* How many local rows from a row on, at most count, stand row_stride apart. */
+static inline int64_t attn_part_run(const attn_forward_setup *setup, int64_t row, int64_t count)
+{
+    const int64_t run = setup->page_rows > 0 ? setup->page_rows - row % setup->page_rows : count;
+
+    return run < count ? run : count;
+}
+
 /* Computes one task.
  *   scratch  [scratch_bytes], 64-byte aligned, this thread's own, contents undefined before and after */
 typedef void attn_task_forward(const attn_forward_setup *setup, const attn_forward_buffers *buffers,
@@ -54,6 +75,8 @@ struct attn_kernel {
     size_t (*scratch_bytes)(const attn_shape *shape, attn_dtype dtype, int64_t rows);
     int64_t (*backward_keys)(const attn_shape *shape, attn_dtype dtype); /* most keys of a task of the backward pass */
     size_t (*backward_bytes)(const attn_shape *shape, attn_dtype dtype); /* its scratch */
+    const struct attn_decode_level *decode; /* few rows against many keys (kernel/decode.h); NULL: as any other rows */
+    bool paged;                             /* it finds keys and values through attn_part_place */
 };
 
 #endif

@@ -4,6 +4,7 @@
 #define PORTABLE_SUMMARY "blocked, online softmax, compiled for the baseline of the target"
 #define PORTABLE_NEEDS "nothing"
 #define PORTABLE_CPU_HAS attn_cpu_baseline
+#define PORTABLE_DECODE attn_decode_baseline
 #define VECTOR_BYTES 16
 #define VECTORS 2
 #define KEY_TILE 4

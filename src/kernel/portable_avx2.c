@@ -8,6 +8,7 @@
 #define PORTABLE_SUMMARY "the same source compiled for AVX2 and FMA"
 #define PORTABLE_NEEDS "AVX2 and FMA"
 #define PORTABLE_CPU_HAS attn_cpu_avx2
+#define PORTABLE_DECODE attn_decode_avx2
 #define VECTOR_BYTES 32
 #define VECTORS 3
 #define KEY_TILE 4

@@ -8,6 +8,7 @@
 #define PORTABLE_SUMMARY "the same source compiled for AVX-512"
 #define PORTABLE_NEEDS "AVX-512 F, BW, DQ and VL"
 #define PORTABLE_CPU_HAS attn_cpu_avx512
+#define PORTABLE_DECODE attn_decode_avx512
 #define VECTOR_BYTES 64
 #define VECTORS 2
 #define KEY_TILE 8

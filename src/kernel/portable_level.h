@@ -3,6 +3,7 @@
  *   PORTABLE_SYMBOL                                       name of the table row
  *   PORTABLE_NAME, PORTABLE_SUMMARY, PORTABLE_NEEDS       its texts
  *   PORTABLE_CPU_HAS                                      the run-time probe
+ *   PORTABLE_DECODE                                       what decodes at this level
  *   VECTOR_BYTES, VECTORS, KEY_TILE, VALUE_TILE           see portable_task.h; a register tile is KEY_TILE or VALUE_TILE
  *                                                         times VECTORS sums, as many as the registers hold
  *   MAX_FLOAT(x, y), MAX_DOUBLE(x, y)                     optional: x > y ? x : y in one instruction
@@ -10,7 +11,7 @@
 #include "core/cpu.h"
 #include "core/half.h"
 #include "kernel/backward.h"
-#include "kernel/kernel.h"
+#include "kernel/decode.h"
 
 #include <math.h>
 #include <string.h>
@@ -268,4 +269,5 @@ const attn_kernel PORTABLE_SYMBOL = {
                  [ATTN_BFLOAT16] = backward_float},
     .backward_keys = backward_keys,
     .backward_bytes = backward_bytes,
+    .decode = &PORTABLE_DECODE,
 };

@@ -1,0 +1,241 @@
+/* Few query rows against many keys: ranges of keys as tasks, their partial results, and how those merge. */
+#include "kernel/decode.h"
+
+#include "core/checked.h"
+#include "kernel/head_group.h"
+#include "kernel/merge.h"
+
+#include <attn/memory.h>
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+
+/* Keys of a range. About RANGES of them all together, so that there is work for many threads; each long enough for what a
+ * task costs besides its keys. A multiple of the block. */
+enum { RANGES = 256, LEAST_KEYS = 256, MOST_KEYS = 4096 };
+
+struct attn_decode {
+    const attn_forward_setup *setup;
+    attn_task_decode *run;
+    const attn_task *groups; /* [group_count] */
+    int64_t *first_task;     /* [group_count + 1] */
+    int64_t group_count;
+    attn_decode_task *tasks; /* [task_count], those of a group one after the other, in the order of the keys */
+    int64_t task_count;
+    char *partials; /* [task_count] of o [rows_most][o_stride], lse [lse_stride], accumulator type */
+    int64_t rows_most, o_stride, lse_stride;
+};
+
+bool attn_decode_applies(const attn_kernel *kernel, const attn_forward_setup *setup)
+{
+    if (kernel->decode == NULL || kernel->decode->decode[setup->problem->dtype] == NULL)
+        return false;
+    for (int64_t g = 0; g < attn_head_groups(setup); g++)
+        if (setup->q_rows->rows > ATTN_DECODE_ROWS / attn_head_group_at(setup, g).heads)
+            return false;
+    return true;
+}
+
+/* Keys between the first and the last that some row of a batch sees. */
+static attn_interval seen_keys(const attn_forward_setup *setup, int64_t b)
+{
+    const attn_problem *problem = setup->problem;
+    const attn_segments *rows = setup->q_rows;
+
+    if (rows->rows == 0)
+        return (attn_interval){0, 0};
+    return (attn_interval){
+        attn_mask_row(&problem->mask, &problem->shape, b, attn_segments_global(rows, 0)).lo,
+        attn_mask_row(&problem->mask, &problem->shape, b, attn_segments_global(rows, rows->rows - 1)).hi};
+}
+
+static int64_t count_keys(const attn_forward_setup *setup, attn_interval seen)
+{
+    int64_t keys = 0;
+
+    for (int64_t p = 0; p < setup->part_count; p++)
+        keys += attn_segments_below(setup->part_rows[p], seen.hi) - attn_segments_below(setup->part_rows[p], seen.lo);
+    return keys;
+}
+
+static int64_t choose_keys(const attn_forward_setup *setup, const attn_task *groups, int64_t count)
+{
+    int64_t keys = 0;
+
+    for (int64_t n = 0; n < count; n++)
+        keys += count_keys(setup, seen_keys(setup, groups[n].b));
+    keys = (keys / RANGES + ATTN_DECODE_BLOCK - 1) / ATTN_DECODE_BLOCK * ATTN_DECODE_BLOCK;
+    return keys < LEAST_KEYS ? LEAST_KEYS : keys < MOST_KEYS ? keys : MOST_KEYS;
+}
+
+/* Cuts the keys of a group into ranges of at most `most` keys. Returns the tasks that this took; tasks may be NULL. */
+static int64_t cut_keys(const attn_forward_setup *setup, const attn_task *group, int64_t most, attn_decode_task *tasks)
+{
+    const attn_interval seen = seen_keys(setup, group->b);
+    int64_t count = 0, room = 0; /* in the last task */
+
+    for (int64_t p = 0; p < setup->part_count; p++) {
+        const int64_t end = attn_segments_below(setup->part_rows[p], seen.hi);
+        int64_t row = attn_segments_below(setup->part_rows[p], seen.lo);
+
+        while (row < end) {
+            int64_t taken;
+
+            if (room == 0) {
+                if (tasks != NULL)
+                    tasks[count] = (attn_decode_task){.rows = *group, .seen = seen, .part = p, .row = row};
+                count++;
+                room = most;
+            }
+            taken = end - row < room ? end - row : room;
+            if (tasks != NULL)
+                tasks[count - 1].keys += taken;
+            room -= taken;
+            row += taken;
+        }
+    }
+    return count;
+}
+
+static size_t partial_elements(const attn_decode *decode)
+{
+    return (size_t)(decode->rows_most * decode->o_stride + decode->lse_stride);
+}
+
+attn_status attn_decode_create(const attn_kernel *kernel, const attn_forward_setup *setup, const attn_task *groups,
+                               int64_t count, attn_decode **out, attn_error *error)
+{
+    const attn_problem *problem = setup->problem;
+    const size_t element = attn_dtype_size(attn_dtype_accumulator(problem->dtype));
+    const int64_t line = ATTN_ALIGNMENT / (int64_t)element, keys = choose_keys(setup, groups, count);
+    attn_decode *decode = calloc(1, sizeof *decode);
+    size_t bytes = 0;
+
+    *out = NULL;
+    if (decode == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory to plan");
+    decode->setup = setup;
+    decode->run = kernel->decode->decode[problem->dtype];
+    decode->groups = groups;
+    decode->group_count = count;
+    for (int64_t n = 0; n < count; n++)
+        decode->rows_most = groups[n].rows > decode->rows_most ? groups[n].rows : decode->rows_most;
+    decode->o_stride = (problem->shape.v_head_dim + line - 1) / line * line;
+    decode->lse_stride = (decode->rows_most + line - 1) / line * line;
+    decode->first_task = attn_calloc_array(count + 1, sizeof *decode->first_task);
+    if (decode->first_task != NULL) {
+        for (int64_t n = 0; n < count; n++)
+            decode->first_task[n + 1] = decode->first_task[n] + cut_keys(setup, &groups[n], keys, NULL);
+        decode->task_count = decode->first_task[count];
+        decode->tasks = attn_calloc_array(decode->task_count, sizeof *decode->tasks);
+        if (attn_size_multiply((size_t)decode->task_count, partial_elements(decode) * element, &bytes))
+            decode->partials = attn_aligned_alloc(bytes);
+    }
+    if (decode->tasks == NULL || decode->partials == NULL) {
+        attn_decode_destroy(decode);
+        return attn_error_set(error, ATTN_MEMORY, "no memory for the partial results of ranges of %lld keys",
+                              (long long)keys);
+    }
+    for (int64_t n = 0; n < count; n++)
+        cut_keys(setup, &groups[n], keys, decode->tasks + decode->first_task[n]);
+    *out = decode;
+    return ATTN_OK;
+}
+
+void attn_decode_destroy(attn_decode *decode)
+{
+    if (decode == NULL)
+        return;
+    free(decode->tasks);
+    free(decode->first_task);
+    free(decode->partials);
+    free(decode);
+}
+
+/* The partial result of a task for a row: o, and where lse stands. */
+static char *partial_o(const attn_decode *decode, int64_t task, int64_t row)
+{
+    const size_t element = attn_dtype_size(attn_dtype_accumulator(decode->setup->problem->dtype));
+
+    return decode->partials + ((size_t)task * partial_elements(decode) + (size_t)(row * decode->o_stride)) * element;
+}
+
+static char *partial_lse(const attn_decode *decode, int64_t task, int64_t row)
+{
+    const size_t element = attn_dtype_size(attn_dtype_accumulator(decode->setup->problem->dtype));
+
+    return partial_o(decode, task, decode->rows_most) + (size_t)row * element;
+}
+
+/* Merges a row's partial results, neighbours first: as few roundings one after the other as there can be. */
+static void merge_row(const attn_decode *decode, int64_t group, int64_t row)
+{
+    const attn_dtype dtype = attn_dtype_accumulator(decode->setup->problem->dtype);
+    const int64_t first = decode->first_task[group], end = decode->first_task[group + 1];
+
+    for (int64_t step = 1; step < end - first; step *= 2)
+        for (int64_t t = first; t + step < end; t += 2 * step)
+            attn_merge(dtype, 1, decode->setup->problem->shape.v_head_dim, partial_o(decode, t, row), decode->o_stride,
+                       partial_lse(decode, t, row), partial_o(decode, t + step, row), decode->o_stride,
+                       partial_lse(decode, t + step, row));
+}
+
+/* Merges, adds the sink, and writes o and lse of a row. */
+static void finish_row(const attn_decode *decode, const attn_forward_buffers *buffers, int64_t group, int64_t row)
+{
+    const attn_forward_setup *setup = decode->setup;
+    const attn_problem *problem = setup->problem;
+    const attn_task *rows = &decode->groups[group];
+    const attn_dtype dtype = attn_dtype_accumulator(problem->dtype);
+    const int64_t Dv = problem->shape.v_head_dim, head = attn_task_head(rows, row), r = attn_task_row(rows, row);
+    const attn_array *o = &buffers->o, *lse = &buffers->lse;
+    const int64_t o_place = rows->b * o->batch_stride + head * o->head_stride + r * o->row_stride;
+    const int64_t lse_place = rows->b * lse->batch_stride + head * lse->head_stride + r * lse->row_stride;
+    const bool sink = setup->add_sinks && problem->score.sinks != NULL;
+    const int64_t task = decode->first_task[group];
+
+    if (task == decode->first_task[group + 1]) { /* no keys */
+        attn_store(dtype, lse->data, (size_t)lse_place,
+                   sink ? problem->score.sinks[setup->head_begin + head] : -INFINITY);
+        for (int64_t d = 0; d < Dv; d++)
+            attn_store(setup->o_dtype, o->data, (size_t)(o_place + d), 0);
+        return;
+    }
+    merge_row(decode, group, row);
+    if (sink)
+        attn_merge_sink(dtype, Dv, partial_o(decode, task, row), partial_lse(decode, task, row),
+                        problem->score.sinks[setup->head_begin + head]);
+    attn_convert(dtype, (char *)lse->data + (size_t)lse_place * attn_dtype_size(dtype), dtype,
+                 partial_lse(decode, task, row), 1);
+    attn_convert(setup->o_dtype, (char *)o->data + (size_t)o_place * attn_dtype_size(setup->o_dtype), dtype,
+                 partial_o(decode, task, row), (size_t)Dv);
+}
+
+void attn_decode_execute(attn_decode *decode, const attn_forward_buffers *buffers, char *scratch, size_t scratch_bytes)
+{
+#pragma omp parallel num_threads(decode->setup->threads)
+    {
+        void *const mine = scratch + (size_t)omp_get_thread_num() * scratch_bytes;
+
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t t = 0; t < decode->task_count; t++)
+            decode->run(decode->setup, buffers, &decode->tasks[t], partial_o(decode, t, 0), decode->o_stride,
+                        partial_lse(decode, t, 0), mine);
+#pragma omp for schedule(static)
+        for (int64_t n = 0; n < decode->group_count * decode->rows_most; n++)
+            if (n % decode->rows_most < decode->groups[n / decode->rows_most].rows)
+                finish_row(decode, buffers, n / decode->rows_most, n % decode->rows_most);
+    }
+}
+
+size_t attn_decode_bytes(const attn_decode *decode)
+{
+    size_t partial;
+
+    if (decode == NULL)
+        return 0;
+    partial = partial_elements(decode) * attn_dtype_size(attn_dtype_accumulator(decode->setup->problem->dtype));
+    return (size_t)decode->task_count * (sizeof *decode->tasks + partial) +
+           (size_t)(decode->group_count + 1) * sizeof *decode->first_task;
+}

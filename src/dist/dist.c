@@ -2,6 +2,7 @@
 #include <attn/dist.h>
 
 #include "dist/exchange.h"
+#include "dist/gradients.h"
 #include "dist/pieces.h"
 
 #include <assert.h>
@@ -15,6 +16,7 @@ struct attn_dist {
     attn_exchange_state *exchange;
     attn_combine_state *combine;
     attn_forward *forward;
+    attn_gradients *gradients; /* NULL: the plan is of another pass */
 };
 
 const attn_plan *attn_dist_plan(const attn_dist *dist)
@@ -79,7 +81,10 @@ static attn_status create_local(attn_dist *dist, attn_error *error)
         return status;
     setup.part_count = dist->exchange->part_count;
     setup.part_rows = dist->exchange->part_rows;
-    return attn_forward_create(plan->kernel, &setup, &dist->forward, error);
+    status = attn_forward_create(plan->kernel, &setup, &dist->forward, error);
+    return status == ATTN_OK && plan->pass == ATTN_PASS_BACKWARD
+               ? attn_gradients_create(&group, dist->exchange, &dist->gradients, error)
+               : status;
 }
 
 attn_status attn_dist_create(MPI_Comm comm, const attn_plan *plan, attn_dist **out, attn_error *error)
@@ -115,6 +120,7 @@ void attn_dist_destroy(attn_dist *dist)
 {
     if (dist == NULL)
         return;
+    attn_gradients_destroy(dist->gradients);
     attn_forward_destroy(dist->forward);
     if (dist->combine != NULL)
         dist->plan.combine->ops->destroy(dist->combine);
@@ -171,5 +177,35 @@ attn_status attn_dist_forward(attn_dist *dist, const attn_dist_buffers *buffers,
     seconds[ATTN_PHASE_EXCHANGE_WAIT] = stamps[2] - stamps[1];
     seconds[ATTN_PHASE_COMPUTE] = stamps[3] - stamps[2];
     seconds[ATTN_PHASE_COMBINE] = stamps[4] - stamps[3];
+    return status;
+}
+
+attn_status attn_dist_backward(attn_dist *dist, const attn_dist_backward_buffers *buffers,
+                               double seconds[ATTN_PHASE_COUNT], attn_error *error)
+{
+    const attn_exchange_ops *exchange = dist->plan.exchange->ops;
+    const attn_array o = own_heads(dist, attn_array_of_const(buffers->o, 1, 1, 1).data);
+    double stamps[5];
+    attn_status status;
+
+    assert(dist->gradients != NULL);
+    memset(seconds, 0, ATTN_PHASE_COUNT * sizeof *seconds);
+    stamps[0] = attn_clock();
+    status = exchange->start(dist->exchange, buffers->k, buffers->v, error);
+    stamps[1] = attn_clock();
+    if (status == ATTN_OK)
+        status = exchange->finish(dist->exchange, error);
+    stamps[2] = attn_clock();
+    if (status != ATTN_OK)
+        return status;
+    attn_gradients_compute(dist->gradients, buffers, o);
+    stamps[3] = attn_clock();
+    status = attn_gradients_merge(dist->gradients, buffers, error);
+    stamps[4] = attn_clock();
+    seconds[ATTN_PHASE_TOTAL] = stamps[4] - stamps[0];
+    seconds[ATTN_PHASE_EXCHANGE] = stamps[1] - stamps[0];
+    seconds[ATTN_PHASE_EXCHANGE_WAIT] = stamps[2] - stamps[1];
+    seconds[ATTN_PHASE_COMPUTE] = stamps[3] - stamps[2];
+    seconds[ATTN_PHASE_MERGE] = stamps[4] - stamps[3];
     return status;
 }

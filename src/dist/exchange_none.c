@@ -1,5 +1,6 @@
 /* Exchange `none`: every rank already holds all keys of its heads, because the sequence is not split. */
 #include "dist/exchange.h"
+#include "dist/share_heads.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,14 @@ static bool applicable(const attn_plan *plan, char *reason, size_t size)
 static attn_status predict(const attn_plan *plan, const attn_part *part, attn_prediction *out, attn_error *error)
 {
     (void)plan, (void)part, (void)out, (void)error;
+    return ATTN_OK;
+}
+
+static attn_status predict_backward(const attn_plan *plan, const attn_part *part, attn_prediction *out,
+                                    attn_error *error)
+{
+    (void)error;
+    attn_share_predict(plan, part, out);
     return ATTN_OK;
 }
 
@@ -65,4 +74,5 @@ static attn_status finish(attn_exchange_state *base, attn_error *error)
 static const attn_exchange_ops ops = {create, destroy, start, finish};
 
 const attn_exchange attn_exchange_none = {
-    "none", "heads only: the sequence is not split and nothing is exchanged", applicable, predict, NULL, &ops};
+    "none", "heads only: the sequence is not split and nothing is exchanged", applicable, predict, predict_backward,
+    &ops};

@@ -83,11 +83,18 @@ static attn_status predict(const attn_plan *plan, const attn_part *part, double 
     const double heads = (double)part->head_count, kv_heads = (double)part->kv_head_count;
     const double rows = (double)part->q_rows->rows, kv_rows = (double)part->kv_rows->rows;
     const double output_heads = (double)plan->combine->output_heads(plan, part);
+    const double inputs = batch * element * (heads * rows * D + kv_heads * kv_rows * (D + Dv));
+    const double outputs = batch * rows * (output_heads * element * Dv + heads * sum_element);
     attn_status status;
 
-    *out = (attn_prediction){.pairs = heads > 0 ? heads * head_pairs : 0,
-                             .input_bytes = batch * element * (heads * rows * D + kv_heads * kv_rows * (D + Dv)),
-                             .output_bytes = batch * rows * (output_heads * element * Dv + heads * sum_element)};
+    *out =
+        (attn_prediction){.pairs = heads > 0 ? heads * head_pairs : 0, .input_bytes = inputs, .output_bytes = outputs};
+    if (plan->pass == ATTN_PASS_BACKWARD) {
+        /* o, lse and do come in; dq, dk and dv have the shapes of q, k and v. */
+        out->input_bytes = inputs + outputs + batch * heads * rows * Dv * element;
+        out->output_bytes = inputs;
+        return plan->exchange->predict_backward(plan, part, out, error);
+    }
     status = plan->exchange->predict(plan, part, out, error);
     return status == ATTN_OK ? plan->combine->predict(plan, part, out, error) : status;
 }

@@ -11,35 +11,52 @@
 #include <omp.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #define LONG_ROUND 0.025 /* s, long enough for any probe */
 
 enum { ROUNDS_MIN = 3, ROUNDS_MAX = 512 };
 
-/* One round on all threads: seconds from the first start to the last end. The threads wait for each other awake, as to
- * wake one takes a good part of a short round.
- *   team  out, threads that there were */
-static double time_round(const attn_probe_work *work, int threads, int64_t passes, int *team)
+typedef struct round_times {
+    double wall; /* s, from the first start to the last end */
+    double busy; /* s, of the processor, of the thread that needed least */
+    int team;    /* threads that there were */
+} round_times;
+
+static double busy_clock(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* One round on all threads. They wait for each other awake, as to wake one takes a good part of a short round. */
+static round_times time_round(const attn_probe_work *work, int threads, int64_t passes)
 {
     atomic_int arrived = 0;
-    double begin = INFINITY, end = 0;
+    double begin = INFINITY, end = 0, busy = INFINITY;
     int count = 0;
 
-#pragma omp parallel num_threads(threads) reduction(+ : count) reduction(min : begin) reduction(max : end)
+#pragma omp parallel num_threads(threads) reduction(+ : count) reduction(min : begin, busy) reduction(max : end)
     {
+        double before;
+
         count += 1;
         atomic_fetch_add(&arrived, 1);
         while (atomic_load(&arrived) < omp_get_num_threads())
             sched_yield();
+        before = busy_clock();
         begin = attn_clock();
         work->pass(work->context, omp_get_thread_num(), passes);
         end = attn_clock();
+        busy = busy_clock() - before;
     }
-    *team = count;
-    return end - begin;
+    return (round_times){end - begin, busy, count};
 }
 
-/* What disturbs a round makes it longer, never shorter: one that is too short tells that all before were, too. */
+/* Whether a round was long enough is asked of the time that its threads were at work: where others use the machine, one
+ * pass may take as long as a round should. A round that is too short tells that all before were, too. */
 attn_status attn_probe_time(const attn_probe_work *work, const attn_probe_setup *setup, attn_probe_result *out,
                             attn_error *error)
 {
@@ -49,18 +66,18 @@ attn_status attn_probe_time(const attn_probe_work *work, const attn_probe_setup 
     size_t rounds = 0;
 
     do {
-        int team;
-        const double seconds = time_round(work, setup->threads, passes, &team);
+        const round_times round = time_round(work, setup->threads, passes);
 
-        if (team < setup->threads)
-            return attn_error_set(error, ATTN_UNSUPPORTED, "threads %d: OpenMP grants %d here", setup->threads, team);
-        if (seconds < least) {
+        if (round.team < setup->threads)
+            return attn_error_set(error, ATTN_UNSUPPORTED, "threads %d: OpenMP grants %d here", setup->threads,
+                                  round.team);
+        if (round.busy < least) {
             passes *= 2;
             rounds = 0;
             time = 0;
         } else {
-            rates[rounds++] = work->amount * (double)passes * setup->threads / seconds;
-            time += seconds;
+            rates[rounds++] = work->amount * (double)passes * setup->threads / round.wall;
+            time += round.wall;
         }
     } while (rounds < ROUNDS_MIN || (rounds < ROUNDS_MAX && attn_clock() - begin < setup->seconds));
     out->mean = work->amount * (double)passes * setup->threads * (double)rounds / time;

@@ -1,11 +1,12 @@
 /* Every row of the table of probes runs, and tells plausible numbers. How large they are is not asserted. */
 #include "harness.h"
 
-#include <attn/probe.h>
+#include "measure/probe.h"
 
 #include <math.h>
 #include <omp.h>
 #include <string.h>
+#include <time.h>
 
 static attn_probe_setup quick(int threads)
 {
@@ -83,6 +84,36 @@ static void test_threads_that_are_not_granted(void)
     CU_ASSERT_EQUAL(made.best, -1);
 }
 
+typedef struct disturbance {
+    int64_t passes; /* of the longest round so far */
+    volatile double sum;
+} disturbance;
+
+/* A little work behind a long wait, as where others use the processor. */
+static void wait_and_work(void *context, int thread, int64_t passes)
+{
+    const struct timespec wait = {0, 1000000};
+    disturbance *seen = context;
+
+    (void)thread;
+    nanosleep(&wait, NULL);
+    for (int64_t n = 0; n < 10 * passes; n++)
+        seen->sum += 1;
+    seen->passes = passes > seen->passes ? passes : seen->passes;
+}
+
+/* A round that is long because it was disturbed is not taken for a long one. */
+static void test_disturbed_rounds(void)
+{
+    disturbance seen = {0, 0};
+    const attn_probe_work work = {&seen, wait_and_work, 1};
+    const attn_probe_setup setup = quick(1);
+    attn_probe_result made;
+
+    TEST_OK(attn_probe_time(&work, &setup, &made, &attn_test_error));
+    CU_ASSERT(seen.passes >= 1000);
+}
+
 /* Buffers keep to the memory that they are given, and say how they stand to the caches. */
 static void test_read_keeps_to_its_memory(void)
 {
@@ -98,6 +129,7 @@ static const attn_test tests[] = {
     {"names and words", test_words},
     {"a peak for every type", test_peaks},
     {"threads that are not granted", test_threads_that_are_not_granted},
+    {"rounds that were disturbed", test_disturbed_rounds},
     {"the read probe keeps to its memory", test_read_keeps_to_its_memory},
 };
 

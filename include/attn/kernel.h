@@ -99,11 +99,13 @@ typedef struct attn_forward_buffers {
 
 typedef struct attn_forward attn_forward;
 
-/* Plans the work: tasks (batch, head, query block) in decreasing work, and scratch memory per thread.
+/* Plans the work: tasks (batch, head, query block) in decreasing work, and scratch memory per thread. A few query rows
+ * (decoding) are cut by ranges of keys instead, whose number depends on the problem alone; their partial results, a few
+ * numbers for each row and range, are memory of the plan.
  *   setup  in, copied; everything that it points to must outlive the attn_forward
  *   out    out, destroyed by the caller (destroy takes NULL); NULL on failure
  * ATTN_UNSUPPORTED when the kernel is not available here for the problem's dtype, or OpenMP does not grant the threads
- * (OMP_THREAD_LIMIT); ATTN_MEMORY. */
+ * (OMP_THREAD_LIMIT), or the kernel does not read pages; ATTN_ARGUMENT when page_rows < 0; ATTN_MEMORY. */
 ATTN_API attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_setup *setup, attn_forward **out,
                                          attn_error *error);
 ATTN_API void attn_forward_destroy(attn_forward *forward);
@@ -118,6 +120,20 @@ ATTN_API size_t attn_forward_bytes(const attn_forward *forward);
 
 /* Counts the visible (query, key) pairs of this call, summed over batches and heads. */
 ATTN_API int64_t attn_forward_pairs(const attn_forward *forward);
+
+/* Most elements of the weights of attn_weights: 128 MiB. */
+#define ATTN_WEIGHTS_MAX (16 * 1024 * 1024)
+
+/* Computes the attention weights p of problem.h, for teaching and plots of small problems: no pass needs them. In float64,
+ * whatever the problem's dtype.
+ *   problem  in, valid
+ *   q, k     in, [B,Hq,Sq,D] and [B,Hkv,Skv,D], problem's dtype
+ *   lse      in, [B,Hq,Sq], accumulator type, as a forward pass over all keys and sinks left it
+ *   p        out, [B,Hq,Sq,Skv], dense; 0 where masked. Rows sum to 1 as exactly as lse was stored, to 1 less the weight
+ *            of the sink where there is one, and to 0 where no key is visible
+ * ATTN_ARGUMENT when p has more than ATTN_WEIGHTS_MAX elements, ATTN_MEMORY. */
+ATTN_API attn_status attn_weights(const attn_problem *problem, const attn_array *q, const attn_array *k,
+                                  const attn_array *lse, double *p, attn_error *error);
 
 /* What a backward pass computes: dq, dk and dv of the call's query rows and parts. Gradients of key-value heads are sums
  * over the query heads and rows of this call. Everything pointed to must outlive the attn_backward. */

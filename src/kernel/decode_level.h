@@ -4,6 +4,7 @@
  *   VECTOR_BYTES                           width of a vector register
  *   SUMS                                   vectors of sums in a register tile of values
  *   MAX_FLOAT(x, y), MAX_DOUBLE(x, y)      optional: x > y ? x : y in one instruction
+ *   KEEP(v)                                optional: keeps v in its register, where a compiler would load it for each use
  *   FLOAT_OF_FLOAT16(half)                 optional: a vector of float from float16, in one instruction
  *   LOAD_PART(from, bytes)                 optional: a vector whose first bytes are read, the others 0
  */
@@ -50,11 +51,8 @@ static inline line load_part(const char *from, int64_t bytes)
 #endif
 }
 
-/* Keeps a vector in its register: compilers would load it again for each use. */
-#if defined(__x86_64__)
-#define KEEP(v) __asm__("" : "+v"(v))
-#else
-#define KEEP(v) __asm__("" : "+w"(v))
+#ifndef KEEP
+#define KEEP(v) (void)(v)
 #endif
 
 #define REAL float

@@ -165,7 +165,8 @@ static size_t thread_scratch(const attn_kernel *kernel, const attn_forward_setup
     return (bytes + ATTN_ALIGNMENT - 1) / ATTN_ALIGNMENT * ATTN_ALIGNMENT;
 }
 
-static attn_status check_setup(const attn_kernel *kernel, const attn_forward_setup *setup, attn_error *error)
+static attn_status check_setup(const attn_kernel *kernel, const attn_forward_setup *setup, bool decode,
+                               attn_error *error)
 {
     char reason[ATTN_MESSAGE_MAX];
 
@@ -174,7 +175,7 @@ static attn_status check_setup(const attn_kernel *kernel, const attn_forward_set
     if (setup->page_rows < 0)
         return attn_error_set(error, ATTN_ARGUMENT, "page_rows %lld: must be 0 (not paged) or more",
                               (long long)setup->page_rows);
-    if (setup->page_rows > 0 && !kernel->paged)
+    if (setup->page_rows > 0 && !decode && !kernel->paged)
         return attn_error_set(error, ATTN_UNSUPPORTED, "kernel %s does not read paged keys and values", kernel->name);
     return ATTN_OK;
 }
@@ -190,7 +191,7 @@ attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_se
     attn_status status;
 
     *out = NULL;
-    status = check_setup(kernel, setup, error);
+    status = check_setup(kernel, setup, decode, error);
     if (status != ATTN_OK)
         return status;
     rows = decode ? ATTN_DECODE_ROWS : choose_rows(kernel, setup);

@@ -270,4 +270,5 @@ const attn_kernel PORTABLE_SYMBOL = {
     .backward_keys = backward_keys,
     .backward_bytes = backward_bytes,
     .decode = &PORTABLE_DECODE,
+    .paged = true,
 };

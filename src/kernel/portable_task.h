@@ -206,38 +206,52 @@ static void FN(find_keys)(const attn_segments *part, PANEL *panel)
     panel->all_to = panel->hi[0];
 }
 
-/* Step 3: a block of keys and values as REAL. Keys are read in place when they are REAL already. Values are packed into
- * [tile of VALUE_TILE columns][key][VALUE_TILE], so that a tile is one stream: in their own layout its rows are a power of
- * two apart as a rule, and fall into a few sets of the cache. Columns beyond Dv are 0. */
+/* Packs the values of a row of a block, see load_keys. */
+static void FN(pack_values)(const WORK *w, const REAL *row, REAL *to)
+{
+    int64_t d = 0;
+
+    for (; d + VALUE_TILE <= w->Dv; d += VALUE_TILE, to += VALUE_STRIDE)
+        memcpy(to, row + d, VALUE_TILE * sizeof(REAL));
+    for (int64_t n = 0; d + n < w->Dv; n++)
+        to[n] = row[d + n];
+}
+
+/* Step 3: a block of keys and values as REAL. Keys are read in place when they are REAL already and in one page. Values are
+ * packed into [tile of VALUE_TILE columns][key][VALUE_TILE], so that a tile is one stream: in their own layout its rows are
+ * a power of two apart as a rule, and fall into a few sets of the cache. Columns beyond Dv are 0. */
 static KEYS FN(load_keys)(const WORK *w, int64_t part, int64_t begin, int64_t count)
 {
     const attn_dtype dtype = w->setup->problem->dtype;
     const size_t element = attn_dtype_size(dtype);
     const attn_array *k = &w->buffers->k[part], *v = &w->buffers->v[part];
-    const char *k_from =
-        (const char *)k->data +
-        (size_t)(w->task->b * k->batch_stride + w->task->kv_head * k->head_stride + begin * k->row_stride) * element;
-    const char *v_from =
-        (const char *)v->data +
-        (size_t)(w->task->b * v->batch_stride + w->task->kv_head * v->head_stride + begin * v->row_stride) * element;
+    const int64_t b = w->task->b, kv_head = w->task->kv_head;
+    const bool in_place = element == sizeof(REAL) && attn_part_run(w->setup, begin, count) == count;
     KEYS keys = {.k = w->k_block, .k_stride = w->D, .v = w->v_block, .begin = begin, .count = count};
+    int64_t run;
 
-    if (element == sizeof(REAL)) {
-        keys.k = (const REAL *)(const void *)k_from;
-        keys.k_stride = k->row_stride;
-    } else {
-        for (int64_t j = 0; j < count; j++)
-            CONVERT_FROM(dtype, k_from + (size_t)(j * k->row_stride) * element, w->k_block + j * w->D, w->D);
-    }
-    for (int64_t j = 0; j < count; j++) {
-        const REAL *row = CONVERT_FROM(dtype, v_from + (size_t)(j * v->row_stride) * element, w->rows, w->Dv);
-        REAL *to = w->v_block + j * VALUE_TILE;
-        int64_t d = 0;
+    for (int64_t first = 0; first < count; first += run) {
+        const int64_t k_place = attn_part_place(w->setup, w->buffers, part, k, b, kv_head, begin + first);
+        const int64_t v_place = attn_part_place(w->setup, w->buffers, part, v, b, kv_head, begin + first);
+        const char *k_from = (const char *)k->data + (size_t)k_place * element;
+        const char *v_from = (const char *)v->data + (size_t)v_place * element;
 
-        for (; d + VALUE_TILE <= w->Dv; d += VALUE_TILE, to += VALUE_STRIDE)
-            memcpy(to, row + d, VALUE_TILE * sizeof(REAL));
-        for (int64_t n = 0; d + n < w->Dv; n++)
-            to[n] = row[d + n];
+        run = attn_part_run(w->setup, begin + first, count - first);
+        if (in_place) {
+            keys.k = (const REAL *)(const void *)k_from;
+            keys.k_stride = k->row_stride;
+        }
+        for (int64_t j = 0; j < run && !in_place; j++) {
+            REAL *const to = w->k_block + (first + j) * w->D;
+            const REAL *row = CONVERT_FROM(dtype, k_from + (size_t)(j * k->row_stride) * element, to, w->D);
+
+            if (row != to)
+                memcpy(to, row, (size_t)w->D * sizeof(REAL));
+        }
+        for (int64_t j = 0; j < run; j++)
+            FN(pack_values)(w,
+                            CONVERT_FROM(dtype, v_from + (size_t)(j * v->row_stride) * element, w->rows, w->Dv),
+                            w->v_block + (first + j) * VALUE_TILE);
     }
     return keys;
 }
@@ -249,12 +263,13 @@ static row_streams FN(stream_ahead)(const WORK *w, int64_t part, int64_t begin, 
     const attn_task *task = w->task;
     const attn_array *arrays[2] = {&w->buffers->k[part], &w->buffers->v[part]}, *o = &w->buffers->o;
     const size_t element = attn_dtype_size(w->setup->problem->dtype), o_element = attn_dtype_size(w->setup->o_dtype);
-    const int64_t rows = end - begin < KEY_BLOCK ? end - begin : KEY_BLOCK;
+    const int64_t rows = attn_part_run(w->setup, begin, end - begin < KEY_BLOCK ? end - begin : KEY_BLOCK);
     row_streams streams = {.of = {{.bytes = (size_t)w->D * element}, {.bytes = (size_t)w->Dv * element}}};
 
     for (int n = 0; n < 2; n++) {
         const attn_array *a = arrays[n];
-        const int64_t place = task->b * a->batch_stride + task->kv_head * a->head_stride + begin * a->row_stride;
+        const int64_t place =
+            rows > 0 ? attn_part_place(w->setup, w->buffers, part, a, task->b, task->kv_head, begin) : 0;
 
         streams.of[n].first = (const char *)a->data + (size_t)place * element;
         streams.of[n].step = (size_t)a->row_stride * element;

@@ -6,8 +6,8 @@
 
 #include <math.h>
 
-/* s(i,j) of problem.h; key [D]. */
-static double score(const attn_problem *problem, const double *q, int64_t h, int64_t i, int64_t j, const double *key)
+double attn_reference_score(const attn_problem *problem, const double *q, int64_t h, int64_t i, int64_t j,
+                            const double *key)
 {
     const attn_shape *shape = &problem->shape;
     double s = 0;
@@ -62,7 +62,7 @@ void attn_reference_partial(const attn_problem *problem, const double *q, int64_
         out->weighted[d] = 0;
     for (int64_t row = attn_segments_below(rows, keys.lo); row < end; row++) {
         const double *key = read_row(k, dtype, b, kv_head, row, D, row_buffer), *value;
-        const double s = score(problem, q, h, i, attn_segments_global(rows, row), key);
+        const double s = attn_reference_score(problem, q, h, i, attn_segments_global(rows, row), key);
         double weight;
 
         if (s == -INFINITY) /* a weight of 0, also where no larger score has been seen yet */

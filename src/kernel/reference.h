@@ -12,6 +12,12 @@ typedef struct attn_partial {
     double max_abs;   /* largest |s| of the finite scores */
 } attn_partial;
 
+/* Computes s(i,j) of problem.h.
+ *   q, key   in, [D]
+ *   h, i, j  query head, query row and key, global numbers */
+double attn_reference_score(const attn_problem *problem, const double *q, int64_t h, int64_t i, int64_t j,
+                            const double *key);
+
 /* Computes the partial result of one query row over the visible keys of one part.
  *   q      in, [D]
  *   b,h,i  batch, query head and query row, global numbers

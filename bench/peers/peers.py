@@ -1,6 +1,6 @@
 """Times attnbench's library, ONNX Runtime and PyTorch side by side, on the same data, with the same threads, in turn.
 
-Exit: 0 all results are right; 1 one is wrong; 2 bad usage, or nothing could run.
+Exit: 0 all results are right; 1 one is wrong; 2 bad usage, or nothing could run; 3 interrupted, the finished cases are shown.
 """
 import argparse
 import datetime
@@ -247,9 +247,14 @@ def main():
     header = describe(given, made)
     print_header(header)
     outcomes = []
-    for count, case in enumerate(chosen):
-        print(f"peers: {count + 1} of {len(chosen)}: {case.name}", file=sys.stderr)
-        outcomes.append(measure(case, made, given))
+    interrupted = False
+    try:
+        for count, case in enumerate(chosen):
+            print(f"peers: {count + 1} of {len(chosen)}: {case.name}", file=sys.stderr)
+            outcomes.append(measure(case, made, given))
+    except KeyboardInterrupt:
+        interrupted = True
+        print(f"peers: interrupted after {len(outcomes)} of {len(chosen)} cases", file=sys.stderr)
     right = print_outcomes(outcomes)
     if given.json:
         report.write_json(given.json, header, outcomes)
@@ -257,7 +262,9 @@ def main():
         report.write_csv(given.csv, outcomes)
     if not any(outcome.ran() for outcome in outcomes):
         return refuse("nothing could run; the reasons are above")
-    return 0 if right else 1
+    if not right:
+        return 1
+    return 3 if interrupted else 0
 
 
 def refuse(message):

@@ -5,7 +5,7 @@
 #
 # Builds the library in build/peers and installs the packages of requirements.txt in build/peers-venv (3.1 GB to fetch,
 # 5.5 GB of disk, once). Leaves all times in build/peers/peers.json and build/peers/peers.csv. Exit 0: all results are
-# right; 1: one is wrong; 2: something is missing.
+# right; 1: one is wrong; 2: something is missing; 3: interrupted, the finished cases are shown.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -103,6 +103,18 @@ ATTN_API double attn_check_error(double got, double want);
 ATTN_API attn_status attn_dist_check(attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *rows,
                                      int64_t count, double eps, attn_check *out, attn_error *error);
 
+/* Collective. Compares gradients with a float64 computation: for each row (b,h,i) all of dq there, exact from q, k, v and
+ * do alone, and all of dk and dv of the key i Skv / Sq of the row's key-value head, computed from o and lse as they are
+ * stored, which attn_dist_check has compared. Computed where the data are, as there.
+ *   buffers  in, as they were for the backward pass, dq, dk and dv as it left them
+ *   rows     in, [count], the same on every rank
+ *   eps      in, spacing at 1 of the coarsest type in the comparison
+ *   out      out, the same on every rank; its tolerance is attn_tolerance_backward(eps, max_score)
+ * ATTN_MEMORY, ATTN_MPI. A wrong result is no failure: it is told by out->valid. */
+ATTN_API attn_status attn_dist_check_backward(attn_dist *dist, const attn_dist_backward_buffers *buffers,
+                                              const attn_row *rows, int64_t count, double eps, attn_check *out,
+                                              attn_error *error);
+
 /* Not collective. Chooses rows for a check of a plan, the same on every rank: for every rank that computes rows one of
  * these (of one of its heads), and seeded ones up to count rows, the last row of all among them. All rows when there
  * are at most count.
@@ -115,6 +127,10 @@ ATTN_API attn_status attn_sample_rows(const attn_plan *plan, int64_t count, uint
 /* Not collective. The accepted error of o and lse: 2 eps where the coarsest type has 16 bits (eps >= 2^-10), otherwise
  * 8 eps max(1, max_score), as rounding the score itself costs eps |s|. */
 ATTN_API double attn_tolerance_forward(double eps, double max_score);
+
+/* Not collective. The accepted error of gradients: 8 eps where the coarsest type has 16 bits, otherwise
+ * 32 eps max(1, max_score). */
+ATTN_API double attn_tolerance_backward(double eps, double max_score);
 
 #ifdef __cplusplus
 }

@@ -8,25 +8,12 @@
 #include <attn/dist.h>
 
 #include "core/checked.h"
-#include "kernel/reference.h"
+#include "dist/check.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-enum { ROWS_AT_ONCE = 256 };
-
-/* Working memory for one batch of rows. */
-typedef struct check_work {
-    double *q;        /* [rows][D] */
-    double *max;      /* [rows] */
-    double *sums;     /* [rows][1 + Dv]: sum, weighted */
-    double *max_abs;  /* [rows] */
-    double *weighted; /* [rows][Dv] this rank's partial results */
-    double *buffers;  /* [rows][max(D, Dv)] for the reference */
-    attn_partial *partials;
-} check_work;
-
-static void release(check_work *work)
+void attn_check_release(check_work *work)
 {
     free(work->q);
     free(work->max);
@@ -42,7 +29,7 @@ static int64_t widest(const attn_shape *shape)
     return shape->head_dim > shape->v_head_dim ? shape->head_dim : shape->v_head_dim;
 }
 
-static attn_status allocate(const attn_shape *shape, check_work *work, attn_error *error)
+attn_status attn_check_allocate(const attn_shape *shape, check_work *work, attn_error *error)
 {
     *work = (check_work){.q = attn_calloc_array(ROWS_AT_ONCE * shape->head_dim, sizeof(double)),
                          .max = attn_calloc_array(ROWS_AT_ONCE, sizeof(double)),
@@ -57,55 +44,54 @@ static attn_status allocate(const attn_shape *shape, check_work *work, attn_erro
     return ATTN_OK;
 }
 
-static bool holds_head(const attn_part *part, int64_t h)
+bool attn_check_holds(const attn_part *part, int64_t h)
 {
     return h >= part->head_begin && h < part->head_begin + part->head_count;
 }
 
-/* The local number of a query row, or -1. */
-static int64_t local_row(const attn_part *part, int64_t i)
+int64_t attn_check_local(const attn_segments *rows, int64_t i)
 {
-    const int64_t row = attn_segments_below(part->q_rows, i);
+    const int64_t row = attn_segments_below(rows, i);
 
-    return row < part->q_rows->rows && attn_segments_global(part->q_rows, row) == i ? row : -1;
+    return row < rows->rows && attn_segments_global(rows, row) == i ? row : -1;
 }
 
 /* (1) Query rows reach all ranks: their owner adds them to zeros. */
-static attn_status share_queries(const attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *rows,
-                                 int count, check_work *work, attn_error *error)
+static attn_status share_queries(const attn_dist *dist, const void *queries, const attn_row *rows, int count,
+                                 check_work *work, attn_error *error)
 {
     const attn_problem *problem = &attn_dist_plan(dist)->problem;
     const attn_part *part = attn_dist_part(dist);
     const int64_t D = problem->shape.head_dim;
 
     for (int n = 0; n < count; n++) {
-        const int64_t row = local_row(part, rows[n].i);
-        const bool own = row >= 0 && holds_head(part, rows[n].h);
+        const int64_t row = attn_check_local(part->q_rows, rows[n].i);
+        const bool own = row >= 0 && attn_check_holds(part, rows[n].h);
         const int64_t place =
             ((rows[n].b * part->head_count + rows[n].h - part->head_begin) * part->q_rows->rows + row) * D;
 
         for (int64_t d = 0; d < D; d++)
-            work->q[n * D + d] = own ? attn_load(problem->dtype, buffers->q, (size_t)(place + d)) : 0;
+            work->q[n * D + d] = own ? attn_load(problem->dtype, queries, (size_t)(place + d)) : 0;
     }
     return attn_comm_sum(attn_dist_comm(dist), work->q, count * D, error);
 }
 
 /* (2) This rank's share of each row: its own keys, when it holds the row's head. */
-static void compute_partials(const attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *rows, int count,
-                             check_work *work)
+static void compute_partials(const attn_dist *dist, const void *keys, const void *values, const attn_row *rows,
+                             int count, check_work *work)
 {
     const attn_problem *problem = &attn_dist_plan(dist)->problem;
     const attn_shape *shape = &problem->shape;
     const attn_part *part = attn_dist_part(dist);
-    const attn_array k = attn_array_of_const(buffers->k, part->kv_head_count, part->kv_rows->rows, shape->head_dim);
-    const attn_array v = attn_array_of_const(buffers->v, part->kv_head_count, part->kv_rows->rows, shape->v_head_dim);
+    const attn_array k = attn_array_of_const(keys, part->kv_head_count, part->kv_rows->rows, shape->head_dim);
+    const attn_array v = attn_array_of_const(values, part->kv_head_count, part->kv_rows->rows, shape->v_head_dim);
 
 #pragma omp parallel for schedule(dynamic, 1) num_threads(attn_dist_plan(dist)->threads)
     for (int n = 0; n < count; n++) {
         attn_partial *partial = &work->partials[n];
 
         *partial = (attn_partial){.max = -INFINITY, .weighted = work->weighted + n * shape->v_head_dim};
-        if (holds_head(part, rows[n].h))
+        if (attn_check_holds(part, rows[n].h))
             attn_reference_partial(problem, work->q + n * shape->head_dim, rows[n].b, rows[n].h, rows[n].i, &k, &v,
                                    problem->dtype, rows[n].h / attn_shape_group(shape) - part->kv_head_begin,
                                    part->kv_rows, work->buffers + n * widest(shape), partial);
@@ -150,6 +136,17 @@ static attn_status reduce_partials(const attn_dist *dist, int count, check_work 
     return status;
 }
 
+attn_status attn_check_solve(const attn_dist *dist, const void *q, const void *k, const void *v, const attn_row *rows,
+                             int count, check_work *work, attn_error *error)
+{
+    const attn_status status = share_queries(dist, q, rows, count, work, error);
+
+    if (status != ATTN_OK)
+        return status;
+    compute_partials(dist, k, v, rows, count, work);
+    return reduce_partials(dist, count, work, error);
+}
+
 double attn_check_error(double got, double want)
 {
     double error;
@@ -162,7 +159,7 @@ double attn_check_error(double got, double want)
 
 static bool computes(const attn_part *part, const attn_row *row)
 {
-    return holds_head(part, row->h) && local_row(part, row->i) >= 0;
+    return attn_check_holds(part, row->h) && attn_check_local(part->q_rows, row->i) >= 0;
 }
 
 /* (4) The largest error of one row in what this rank holds of it; 0 when it holds nothing. *nan tells whether the exact
@@ -173,7 +170,7 @@ static double compare_row(const attn_dist *dist, const attn_dist_buffers *buffer
     const attn_problem *problem = &attn_dist_plan(dist)->problem;
     const attn_part *part = attn_dist_part(dist);
     const int64_t Dv = problem->shape.v_head_dim, heads = attn_dist_output_heads(dist);
-    const int64_t h = row->h - attn_dist_output_head_begin(dist), r = local_row(part, row->i);
+    const int64_t h = row->h - attn_dist_output_head_begin(dist), r = attn_check_local(part->q_rows, row->i);
     const double *sinks = problem->score.sinks;
     attn_partial exact = *whole;
     double lse, worst = 0;
@@ -189,7 +186,7 @@ static double compare_row(const attn_dist *dist, const attn_dist_buffers *buffer
 
         worst = fmax(worst, attn_check_error(attn_load(problem->dtype, buffers->o, (size_t)place), exact.weighted[d]));
     }
-    if (holds_head(part, row->h)) {
+    if (attn_check_holds(part, row->h)) {
         const int64_t place = (row->b * part->head_count + row->h - part->head_begin) * part->q_rows->rows + r;
         const attn_dtype dtype = attn_dtype_accumulator(problem->dtype);
 
@@ -202,12 +199,8 @@ static double compare_row(const attn_dist *dist, const attn_dist_buffers *buffer
 static attn_status check_rows(const attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *rows, int count,
                               check_work *work, attn_check *check, attn_error *error)
 {
-    attn_status status = share_queries(dist, buffers, rows, count, work, error);
+    attn_status status = attn_check_solve(dist, buffers->q, buffers->k, buffers->v, rows, count, work, error);
 
-    if (status == ATTN_OK) {
-        compute_partials(dist, buffers, rows, count, work);
-        status = reduce_partials(dist, count, work, error);
-    }
     if (status != ATTN_OK)
         return status;
     for (int n = 0; n < count; n++) {
@@ -227,9 +220,8 @@ static attn_status check_rows(const attn_dist *dist, const attn_dist_buffers *bu
     return status;
 }
 
-/* How many ranks compute rows, and how many of them some of the checked ones. */
-static attn_status count_ranks(const attn_dist *dist, const attn_row *rows, int64_t count, attn_check *check,
-                               attn_error *error)
+attn_status attn_check_count_ranks(const attn_dist *dist, const attn_row *rows, int64_t count, attn_check *check,
+                                   attn_error *error)
 {
     const attn_part *part = attn_dist_part(dist);
     double ranks[2] = {part->head_count > 0 && part->q_rows->rows > 0, 0};
@@ -248,18 +240,18 @@ attn_status attn_dist_check(attn_dist *dist, const attn_dist_buffers *buffers, c
 {
     check_work work;
     attn_check check = {0};
-    attn_status status =
-        attn_comm_agree(attn_dist_comm(dist), allocate(&attn_dist_plan(dist)->problem.shape, &work, error), error);
+    attn_status status = attn_comm_agree(
+        attn_dist_comm(dist), attn_check_allocate(&attn_dist_plan(dist)->problem.shape, &work, error), error);
 
     if (status == ATTN_OK)
-        status = count_ranks(dist, rows, count, &check, error);
+        status = attn_check_count_ranks(dist, rows, count, &check, error);
     for (int64_t begin = 0; begin < count && status == ATTN_OK; begin += ROWS_AT_ONCE) {
         const int64_t left = count - begin;
 
         status = check_rows(dist, buffers, rows + begin, (int)(left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE), &work,
                             &check, error);
     }
-    release(&work);
+    attn_check_release(&work);
     if (status != ATTN_OK)
         return status;
     check.tolerance = attn_tolerance_forward(eps, check.max_score);

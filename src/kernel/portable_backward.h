@@ -56,8 +56,10 @@ typedef struct WORK {
     REAL *rows;         /* [WIDTH][row_stride] rows on their way in or out */
     int64_t row_stride; /* max(D, Dv) */
     REAL scale;
-    REAL factor; /* on q . k: scale log2(e); with a softcap scale / softcap, before the tanh */
-    REAL cap;    /* softcap log2(e), 0: off */
+    REAL
+        k_factor; /* on the keys of S: the power of two of the scale, so that q . k stays in range where the scores do */
+    REAL factor;  /* on S: the rest of the scale, times log2(e); with a softcap over softcap, before the tanh */
+    REAL cap;     /* softcap log2(e), 0: off */
     bool alibi;
     bool full; /* all rows of the block see all keys of the task */
     int row_count;
@@ -94,7 +96,7 @@ static void FN(load_backward_panel)(WORK *w, int n)
                 memcpy(w->k_rows + d / LANES * w->k_stride + j * LANES, from[lane % WIDTH] + d,
                        (size_t)(w->D - d < LANES ? w->D - d : LANES) * sizeof(REAL));
             if (lane % WIDTH == WIDTH - 1)
-                FN(rows_to_lanes)(from, columns[a], 1, to[a] + lane - (WIDTH - 1));
+                FN(rows_to_lanes)(from, columns[a], a == 0 ? w->k_factor : 1, to[a] + lane - (WIDTH - 1));
         }
     }
     memset(panel->dk, 0, (size_t)(w->padded_D * LANES) * sizeof(REAL));
@@ -425,12 +427,12 @@ static void FN(add_columns)(const WORK *w, const PANEL *panel)
 
     for (int64_t d = 0; d < w->padded_Dv; d += VALUE_TILE)
         FN(product_of_columns)
-        (panel->p + panel->from * LANES, w->d_o + d / VALUE_TILE * TILE_STRIDE + panel->from * VALUE_TILE, rows,
-         panel->dv + d * LANES);
+    (panel->p + panel->from * LANES, w->d_o + d / VALUE_TILE * TILE_STRIDE + panel->from * VALUE_TILE, rows,
+     panel->dv + d * LANES);
     for (int64_t d = 0; d < w->padded_D; d += VALUE_TILE)
         FN(product_of_columns)
-        (panel->ds + panel->from * LANES, w->q + d / VALUE_TILE * TILE_STRIDE + panel->from * VALUE_TILE, rows,
-         panel->dk + d * LANES);
+    (panel->ds + panel->from * LANES, w->q + d / VALUE_TILE * TILE_STRIDE + panel->from * VALUE_TILE, rows,
+     panel->dk + d * LANES);
 }
 
 /* Step 5: dQ of the block. */
@@ -561,6 +563,8 @@ static WORK *FN(open_backward)(const attn_backward_call *call, attn_backward_tas
     const attn_score *score = &call->setup->problem->score;
     const int most = FN(backward_panels)(shape->head_dim, shape->v_head_dim);
     WORK *w = (WORK *)(void *)scratch;
+    int exponent;
+    const double rest = frexp(score->scale, &exponent);
 
     scratch += portable_round(sizeof *w);
     w->call = call;
@@ -574,7 +578,8 @@ static WORK *FN(open_backward)(const attn_backward_call *call, attn_backward_tas
     w->alibi = score->alibi_slopes != NULL;
     w->scale = (REAL)score->scale;
     w->cap = (REAL)(score->softcap * LOG2_E);
-    w->factor = (REAL)(score->scale * (score->softcap > 0 ? 1 / score->softcap : LOG2_E));
+    w->k_factor = (REAL)(score->scale == 0 ? 0 : ldexp(1, exponent));
+    w->factor = (REAL)(rest * (score->softcap > 0 ? 1 / score->softcap : LOG2_E));
     w->first_key = attn_segments_global(call->setup->part_rows[task->part], task->key);
     w->panel_count = (int)((task->keys + LANES - 1) / LANES);
     w->panels = (PANEL *)(void *)scratch;

@@ -104,6 +104,35 @@ int MPI_Ialltoallv(const void *data, const int *counts, const int *places, MPI_D
     return PMPI_Ialltoallv(data, counts, places, type, got, got_counts, got_places, got_type, comm, request);
 }
 
+/* A backward pass; of its results only the bytes on their way count here, so do, o and lse are zeros. */
+static void run_backward(const fixture *f, attn_dist *dist, const attn_dist_buffers *forward)
+{
+    const attn_shape *s = &f->problem.shape;
+    const attn_part *part = attn_dist_part(dist);
+    const size_t rows = (size_t)(fixture_elements(s, s->heads, s->seq, s->head_dim + s->v_head_dim)) + 1;
+    const size_t kv_rows =
+        (size_t)(fixture_elements(s, s->kv_heads, part->kv_rows->rows + 1, s->head_dim + s->v_head_dim));
+    double seconds[ATTN_PHASE_COUNT];
+    void *d_o = calloc(rows, sizeof(double)), *o = calloc(rows, sizeof(double)), *lse = calloc(rows, sizeof(double));
+    const attn_dist_backward_buffers buffers = {.q = forward->q,
+                                                .k = forward->k,
+                                                .v = forward->v,
+                                                .o = o,
+                                                .lse = lse,
+                                                .d_o = d_o,
+                                                .dq = malloc(rows * sizeof(double)),
+                                                .dk = malloc(kv_rows * sizeof(double)),
+                                                .dv = malloc(kv_rows * sizeof(double))};
+
+    TEST_OK(attn_dist_backward(dist, &buffers, seconds, &attn_test_error));
+    free(d_o);
+    free(o);
+    free(lse);
+    free(buffers.dq);
+    free(buffers.dk);
+    free(buffers.dv);
+}
+
 static void check_plan(const fixture *f, const attn_plan *plan)
 {
     const attn_shape *s = &f->problem.shape;
@@ -130,7 +159,10 @@ static void check_plan(const fixture *f, const attn_plan *plan)
         .o = malloc((size_t)fixture_elements(s, s->heads, part->q_rows->rows, s->v_head_dim) * sizeof(double) + 1),
         .lse = malloc((size_t)fixture_elements(s, s->heads, part->q_rows->rows, 1) * sizeof(double) + 1)};
     sent_bytes = sent_messages = 0;
-    TEST_OK(attn_dist_forward(dist, &buffers, seconds, &attn_test_error));
+    if (plan->pass == ATTN_PASS_BACKWARD)
+        run_backward(f, dist, &buffers);
+    else
+        TEST_OK(attn_dist_forward(dist, &buffers, seconds, &attn_test_error));
     TEST_CLOSE(sent_bytes, predicted.exchange_bytes + predicted.combine_bytes, 0);
     TEST_CLOSE(sent_messages, predicted.messages, 0);
     attn_dist_destroy(dist);
@@ -158,14 +190,17 @@ static void test_volumes(void)
                 for (size_t e = 0; ranks % head == 0 && e < attn_exchange_count(); e++)
                     for (size_t c = 0; c < attn_combine_count(); c++)
                         for (size_t l = 0; l < attn_layout_count(); l++) {
-                            const attn_plan_options options = {.grid = {.seq = ranks / head, .head = head},
-                                                               .exchange = attn_exchange_at(e),
-                                                               .layout = attn_layout_at(l),
-                                                               .combine = attn_combine_at(c)};
+                            attn_plan_options options = {.grid = {.seq = ranks / head, .head = head},
+                                                         .exchange = attn_exchange_at(e),
+                                                         .layout = attn_layout_at(l),
+                                                         .combine = attn_combine_at(c)};
                             attn_plan plan;
 
-                            if (attn_plan_make(&problem, ranks, &options, &plan, NULL) == ATTN_OK)
-                                check_plan(&f, &plan);
+                            for (int pass = ATTN_PASS_FORWARD; pass <= ATTN_PASS_BACKWARD; pass++) {
+                                options.pass = (attn_pass)pass;
+                                if (attn_plan_make(&problem, ranks, &options, &plan, NULL) == ATTN_OK)
+                                    check_plan(&f, &plan);
+                            }
                         }
             fixture_drop(&f);
         }

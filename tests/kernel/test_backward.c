@@ -1,0 +1,413 @@
+/* The backward pass of every kernel of the table alone. The float64 reference is checked by differences of the exact
+ * forward result; it then is what all kernels are compared with: types, masks, settings, odd shapes, parts, threads. */
+#include "fixture.h"
+#include "harness.h"
+
+#include <attn/kernel.h>
+#include <attn/partition.h>
+#include <attn/random.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PARTS_MAX = 3, ARRAYS = 3 };
+
+/* dq, dk and dv in global order, and what they are compared with. */
+typedef struct gradients {
+    void *of[ARRAYS];
+    attn_dtype dtype;
+    int64_t count[ARRAYS];
+} gradients;
+
+static void drop(gradients *g)
+{
+    for (int a = 0; a < ARRAYS; a++)
+        free(g->of[a]);
+}
+
+static void *converted(attn_dtype to, attn_dtype from, const void *array, int64_t count)
+{
+    void *made = malloc((size_t)count * attn_dtype_size(to) + 1);
+
+    attn_convert(to, made, from, array, (size_t)count);
+    return made;
+}
+
+/* do: exact in every type, so that all types compute the same. */
+static double *make_d_o(const attn_shape *s)
+{
+    const int64_t count = fixture_elements(s, s->heads, s->seq, s->v_head_dim);
+    double *d_o = malloc((size_t)count * sizeof *d_o + 1);
+
+    for (int64_t n = 0; n < count; n++)
+        d_o[n] = (double)(n * 37 % 17 - 8) / 8;
+    return d_o;
+}
+
+static attn_array part_of(const fixture *f, const void *all, int64_t width, const attn_segments *rows)
+{
+    const attn_shape *s = &f->problem.shape;
+
+    return attn_array_dense(fixture_cut(s, f->problem.dtype, all, s->kv_heads, s->kv_seq, width, 0, s->kv_heads, rows),
+                            s->kv_heads, rows->rows, width);
+}
+
+/* Puts the rows of a part into the global array. */
+static void paste(const attn_shape *s, attn_dtype dtype, const attn_array *part, const attn_segments *rows,
+                  int64_t width, void *all)
+{
+    for (int64_t head = 0; head < s->batch * s->kv_heads; head++)
+        for (int64_t r = 0; r < rows->rows; r++)
+            memcpy((char *)all +
+                       (size_t)((head * s->kv_seq + attn_segments_global(rows, r)) * width) * attn_dtype_size(dtype),
+                   (const char *)part->data + (size_t)((head * rows->rows + r) * width) * attn_dtype_size(dtype),
+                   (size_t)width * attn_dtype_size(dtype));
+}
+
+/* Runs a kernel with keys cut by a layout into parts. */
+static gradients run(const attn_kernel *kernel, const fixture *f, const attn_layout *layout, int parts, int threads)
+{
+    const attn_shape *s = &f->problem.shape;
+    const attn_dtype dtype = f->problem.dtype;
+    const int64_t zero = 0, rows = fixture_elements(s, s->heads, s->seq, 1);
+    gradients out = {.dtype = dtype,
+                     .count = {rows * s->head_dim, fixture_elements(s, s->kv_heads, s->kv_seq, s->head_dim),
+                               fixture_elements(s, s->kv_heads, s->kv_seq, s->v_head_dim)}};
+    double *d_o = make_d_o(s);
+    void *o = converted(dtype, ATTN_FLOAT64, f->o, rows * s->v_head_dim);
+    void *lse = converted(attn_dtype_accumulator(dtype), ATTN_FLOAT64, f->lse, rows);
+    void *d_o_rounded = converted(dtype, ATTN_FLOAT64, d_o, rows * s->v_head_dim);
+    attn_segments *all, *cut[PARTS_MAX];
+    attn_array k[PARTS_MAX], v[PARTS_MAX], dk[PARTS_MAX], dv[PARTS_MAX];
+    attn_backward_setup setup = {.problem = &f->problem,
+                                 .head_count = s->heads,
+                                 .kv_head_count = s->kv_heads,
+                                 .part_count = parts,
+                                 .part_rows = (const attn_segments *const *)cut,
+                                 .dq_dtype = dtype,
+                                 .dkv_dtype = dtype,
+                                 .threads = threads};
+    attn_backward_buffers buffers = {.q = attn_array_dense(f->q, s->heads, s->seq, s->head_dim),
+                                     .o = attn_array_dense(o, s->heads, s->seq, s->v_head_dim),
+                                     .d_o = attn_array_dense(d_o_rounded, s->heads, s->seq, s->v_head_dim),
+                                     .lse = attn_array_dense(lse, s->heads, s->seq, 1),
+                                     .k = k,
+                                     .v = v,
+                                     .dk = dk,
+                                     .dv = dv};
+    attn_backward *backward;
+
+    for (int a = 0; a < ARRAYS; a++) { /* NaN, which a gradient that is not written keeps */
+        out.of[a] = malloc((size_t)out.count[a] * attn_dtype_size(dtype) + 1);
+        memset(out.of[a], 0xff, (size_t)out.count[a] * attn_dtype_size(dtype));
+    }
+    buffers.dq = attn_array_dense(out.of[0], s->heads, s->seq, s->head_dim);
+    TEST_OK(attn_segments_create(1, &zero, &s->seq, &all, &attn_test_error));
+    setup.q_rows = all;
+    for (int p = 0; p < parts; p++) {
+        TEST_OK(attn_layout_rows(layout, s->kv_seq, parts, p, &cut[p], &attn_test_error));
+        k[p] = part_of(f, f->k, s->head_dim, cut[p]);
+        v[p] = part_of(f, f->v, s->v_head_dim, cut[p]);
+        dk[p] = part_of(f, out.of[1], s->head_dim, cut[p]);
+        dv[p] = part_of(f, out.of[2], s->v_head_dim, cut[p]);
+    }
+    TEST_OK(attn_backward_create(kernel, &setup, &backward, &attn_test_error));
+    for (int repeat = 0; repeat < 2; repeat++) /* the second finds what the first left */
+        attn_backward_execute(backward, &buffers);
+    attn_backward_destroy(backward);
+    for (int p = 0; p < parts; p++) {
+        paste(s, dtype, &dk[p], cut[p], s->head_dim, out.of[1]);
+        paste(s, dtype, &dv[p], cut[p], s->v_head_dim, out.of[2]);
+        free(k[p].data);
+        free(v[p].data);
+        free(dk[p].data);
+        free(dv[p].data);
+        attn_segments_destroy(cut[p]);
+    }
+    attn_segments_destroy(all);
+    free(d_o);
+    free(d_o_rounded);
+    free(o);
+    free(lse);
+    return out;
+}
+
+/* The exact gradients: the reference in float64 on the same numbers. */
+static gradients solve(const fixture *f)
+{
+    const attn_shape *s = &f->problem.shape;
+    const attn_dtype dtype = f->problem.dtype;
+    fixture wide = *f;
+    gradients out;
+
+    wide.problem.dtype = ATTN_FLOAT64;
+    wide.q = converted(ATTN_FLOAT64, dtype, f->q, fixture_elements(s, s->heads, s->seq, s->head_dim));
+    wide.k = converted(ATTN_FLOAT64, dtype, f->k, fixture_elements(s, s->kv_heads, s->kv_seq, s->head_dim));
+    wide.v = converted(ATTN_FLOAT64, dtype, f->v, fixture_elements(s, s->kv_heads, s->kv_seq, s->v_head_dim));
+    out = run(attn_kernel_find("reference"), &wide, attn_layout_at(0), 1, 1);
+    free(wide.q);
+    free(wide.k);
+    free(wide.v);
+    return out;
+}
+
+/* The project's tolerance of gradients. */
+static double tolerance(const fixture *f)
+{
+    const double eps = attn_dtype_epsilon(f->problem.dtype);
+
+    return eps >= attn_dtype_epsilon(ATTN_FLOAT16) ? 8 * eps : 32 * eps * fmax(1, f->max_score);
+}
+
+static void compare(const gradients *got, const gradients *want, double accepted)
+{
+    for (int a = 0; a < ARRAYS; a++)
+        for (int64_t n = 0; n < got->count[a]; n++)
+            TEST_CLOSE(attn_load(got->dtype, got->of[a], (size_t)n), attn_load(ATTN_FLOAT64, want->of[a], (size_t)n),
+                       accepted);
+}
+
+static void check_all_kernels(const attn_problem *problem)
+{
+    fixture f = fixture_make(problem);
+    gradients want = solve(&f);
+
+    for (size_t n = 0; n < attn_kernel_count(); n++)
+        for (int parts = 1; parts <= PARTS_MAX; parts += 2) {
+            const attn_layout *layout = attn_layout_at((n + (size_t)parts) % attn_layout_count());
+            gradients got;
+
+            if (!attn_kernel_available(attn_kernel_at(n), ATTN_PASS_BACKWARD, problem->dtype, NULL, 0))
+                continue;
+            got = run(attn_kernel_at(n), &f, layout, parts, parts == 1 ? 3 : 1);
+            compare(&got, &want, tolerance(&f));
+            drop(&got);
+        }
+    drop(&want);
+    fixture_drop(&f);
+}
+
+static double loss(fixture *f, const double *d_o)
+{
+    const attn_shape *s = &f->problem.shape;
+    double sum = 0;
+
+    fixture_solve(f);
+    for (int64_t n = 0; n < fixture_elements(s, s->heads, s->seq, s->v_head_dim); n++)
+        sum += d_o[n] * f->o[n];
+    return sum;
+}
+
+/* d loss / d x from differences of the exact forward result, for all of q, k and v. */
+static void test_differences(void)
+{
+    static const double sinks[] = {0.5, -1, 2, 0}, slopes[] = {0.5, 0.25, 0.1, 0.05}, step = 1e-5;
+    attn_problem p = PROBLEM(1, 4, 2, 7, 9, 5, 3, ATTN_FLOAT64);
+    fixture f;
+    gradients exact;
+    double *d_o, *inputs[ARRAYS];
+
+    p.mask.causal = true;
+    p.mask.window_left = 5;
+    p.score = (attn_score){.scale = 0.7, .softcap = 1.5, .alibi_slopes = slopes, .sinks = sinks};
+    f = fixture_make(&p);
+    d_o = make_d_o(&p.shape);
+    exact = solve(&f);
+    inputs[0] = f.q, inputs[1] = f.k, inputs[2] = f.v;
+    for (int a = 0; a < ARRAYS; a++)
+        for (int64_t n = 0; n < exact.count[a]; n++) {
+            const double x = inputs[a][n];
+            double after, before;
+
+            inputs[a][n] = x + step;
+            after = loss(&f, d_o);
+            inputs[a][n] = x - step;
+            before = loss(&f, d_o);
+            inputs[a][n] = x;
+            TEST_CLOSE(((const double *)exact.of[a])[n], (after - before) / (2 * step), 1e-8);
+        }
+    free(d_o);
+    drop(&exact);
+    fixture_drop(&f);
+}
+
+static void test_odd_shapes(void)
+{
+    static const int64_t shapes[][7] = {{1, 1, 1, 1, 1, 1, 1},
+                                        {1, 2, 1, 7, 5, 3, 2},
+                                        {2, 4, 2, 33, 65, 17, 40},
+                                        {1, 6, 2, 31, 257, 128, 33},
+                                        {1, 3, 3, 140, 200, 64, 64}};
+
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
+        for (size_t n = 0; n < sizeof shapes / sizeof shapes[0]; n++) {
+            const int64_t *s = shapes[n];
+            attn_problem full = PROBLEM(s[0], s[1], s[2], s[3], s[4], s[5], s[6], (attn_dtype)dtype);
+            attn_problem causal = full;
+
+            causal.mask.causal = true;
+            check_all_kernels(&full);
+            check_all_kernels(&causal);
+        }
+}
+
+/* Windows, padding, documents; rows and keys that see nothing. */
+static void test_masks(void)
+{
+    static const int64_t kv_len[] = {0, 101}, cu_seqlens[] = {0, 40, 40, 150, 210};
+    const attn_mask masks[] = {
+        {.window_left = 30, .window_right = 0},
+        {.causal = true, .window_left = 3, .window_right = -1},
+        {.window_left = 10, .window_right = 20},
+        {.window_left = -1, .window_right = -1, .kv_len = kv_len},
+        {.causal = true, .window_left = -1, .window_right = -1, .cu_seqlens = cu_seqlens, .documents = 4},
+        {.window_left = 25, .window_right = 5, .kv_len = kv_len, .cu_seqlens = cu_seqlens, .documents = 4}};
+    static const attn_dtype types[] = {ATTN_FLOAT64, ATTN_FLOAT32, ATTN_BFLOAT16};
+
+    for (size_t t = 0; t < sizeof types / sizeof types[0]; t++)
+        for (size_t n = 0; n < sizeof masks / sizeof masks[0]; n++) {
+            attn_problem p = PROBLEM(2, 2, 1, 210, 210, 9, 12, types[t]);
+
+            p.mask = masks[n];
+            check_all_kernels(&p);
+        }
+}
+
+/* Fewer keys than rows: the first rows of a causal mask see none. */
+static void test_rows_without_keys(void)
+{
+    attn_problem p = PROBLEM(1, 2, 2, 90, 20, 16, 16, ATTN_FLOAT32);
+
+    p.mask.causal = true;
+    check_all_kernels(&p);
+}
+
+static void test_scores(void)
+{
+    static const double sinks[] = {0.5, -3, 8, 0}, slopes[] = {0.5, 0.25, 0.125, 0.0625};
+    const attn_score scores[] = {{.scale = -0.4},
+                                 {.scale = 0},
+                                 {.scale = 1, .softcap = 3},
+                                 {.scale = 0.3, .alibi_slopes = slopes},
+                                 {.scale = 0.3, .sinks = sinks},
+                                 {.scale = 2, .softcap = 2, .alibi_slopes = slopes, .sinks = sinks}};
+
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
+        for (size_t n = 0; n < sizeof scores / sizeof scores[0]; n++) {
+            attn_problem p = PROBLEM(1, 4, 2, 50, 70, 24, 16, (attn_dtype)dtype);
+
+            p.score = scores[n];
+            p.mask.causal = n % 2 == 0;
+            check_all_kernels(&p);
+        }
+}
+
+/* Scores of a few units from products far above them: q . k must not overflow on the way. */
+static void test_extreme_scales(void)
+{
+    static const double scales[] = {1e-40, -1e-40};
+
+    for (size_t n = 0; n < sizeof scales / sizeof scales[0]; n++) {
+        attn_problem p = PROBLEM(1, 1, 1, 40, 150, 24, 16, ATTN_FLOAT32);
+        const double factor = sqrt(1 / fabs(scales[n]));
+        fixture f;
+        gradients want;
+
+        p.score.scale = scales[n];
+        f = fixture_make(&p);
+        for (size_t e = 0; e < 40 * 24; e++)
+            attn_store(p.dtype, f.q, e, factor * attn_load(p.dtype, f.q, e));
+        for (size_t e = 0; e < 150 * 24; e++)
+            attn_store(p.dtype, f.k, e, factor * attn_load(p.dtype, f.k, e));
+        fixture_solve(&f);
+        want = solve(&f);
+        for (size_t m = 0; m < attn_kernel_count(); m++) {
+            gradients got;
+
+            if (!attn_kernel_available(attn_kernel_at(m), ATTN_PASS_BACKWARD, p.dtype, NULL, 0))
+                continue;
+            got = run(attn_kernel_at(m), &f, attn_layout_at(0), 1, 1);
+            compare(&got, &want, tolerance(&f));
+            drop(&got);
+        }
+        drop(&want);
+        fixture_drop(&f);
+    }
+}
+
+/* The same bits with 1 and 3 threads and with every repetition, in 32 and 16 bits; several units and one. */
+static void test_threads_do_not_matter(void)
+{
+    static const attn_dtype types[] = {ATTN_FLOAT32, ATTN_BFLOAT16};
+
+    for (int kind = 0; kind < 4; kind++) {
+        attn_problem p = PROBLEM(1, 6, 3, 500, 600, 40, 24, types[kind % 2]);
+        fixture f;
+
+        if (kind < 2)
+            p.shape.heads = p.shape.kv_heads = 1;
+        p.mask.causal = true;
+        f = fixture_make(&p);
+        for (size_t n = 0; n < attn_kernel_count(); n++) {
+            gradients one, three;
+
+            if (!attn_kernel_available(attn_kernel_at(n), ATTN_PASS_BACKWARD, p.dtype, NULL, 0))
+                continue;
+            one = run(attn_kernel_at(n), &f, attn_layout_at(0), 1, 1);
+            three = run(attn_kernel_at(n), &f, attn_layout_at(0), 1, 3);
+            for (int a = 0; a < ARRAYS; a++)
+                CU_ASSERT_EQUAL(memcmp(one.of[a], three.of[a], (size_t)one.count[a] * attn_dtype_size(p.dtype)), 0);
+            drop(&one);
+            drop(&three);
+        }
+        fixture_drop(&f);
+    }
+}
+
+/* Beyond the scratch of the threads only numbers of rows and tasks: nothing of the size of S x S. */
+static void test_bytes(void)
+{
+    const int64_t zero = 0, seq = 16384;
+    attn_segments *rows;
+
+    TEST_OK(attn_segments_create(1, &zero, &seq, &rows, &attn_test_error));
+    for (size_t n = 0; n < attn_kernel_count(); n++)
+        for (int64_t D = 64; D <= 256; D *= 2) {
+            const attn_problem p = PROBLEM(1, 1, 1, seq, seq, D, D, ATTN_FLOAT32);
+            const attn_segments *const parts[] = {rows};
+            const attn_backward_setup setup = {.problem = &p,
+                                               .head_count = 1,
+                                               .kv_head_count = 1,
+                                               .q_rows = rows,
+                                               .part_count = 1,
+                                               .part_rows = parts,
+                                               .dq_dtype = p.dtype,
+                                               .dkv_dtype = p.dtype,
+                                               .threads = 1};
+            attn_backward *backward;
+
+            if (!attn_kernel_available(attn_kernel_at(n), ATTN_PASS_BACKWARD, p.dtype, NULL, 0))
+                continue;
+            TEST_OK(attn_backward_create(attn_kernel_at(n), &setup, &backward, &attn_test_error));
+            CU_ASSERT(attn_backward_bytes(backward) < (size_t)2 << 20);
+            attn_backward_destroy(backward);
+        }
+    attn_segments_destroy(rows);
+}
+
+static const attn_test tests[] = {
+    {"the reference against differences", test_differences},
+    {"odd shapes in every type", test_odd_shapes},
+    {"masks", test_masks},
+    {"rows without keys", test_rows_without_keys},
+    {"scale, softcap, ALiBi, sinks", test_scores},
+    {"extreme scales", test_extreme_scales},
+    {"the number of threads does not matter", test_threads_do_not_matter},
+    {"scratch memory", test_bytes},
+};
+
+int main(int argc, char **argv)
+{
+    return attn_test_main(argc, argv, "kernel/backward", tests, sizeof tests / sizeof tests[0]);
+}

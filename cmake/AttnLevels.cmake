@@ -8,8 +8,16 @@ set(attn_level_amx_bf16 "")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
     set(attn_level_avx2 -mavx2 -mfma -mf16c)
     set(attn_level_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512)
-    set(attn_level_avx512_bf16 ${attn_level_avx512} -mavx512bf16)
-    set(attn_level_amx_bf16 ${attn_level_avx512_bf16} -mamx-tile -mamx-bf16)
+    # Younger than the compilers that the rest compiles with: without the flags such files have no kernel in them.
+    include(CheckCCompilerFlag)
+    check_c_compiler_flag(-mavx512bf16 ATTN_HAVE_AVX512_BF16)
+    if(ATTN_HAVE_AVX512_BF16)
+        set(attn_level_avx512_bf16 ${attn_level_avx512} -mavx512bf16)
+        check_c_compiler_flag("-mamx-tile -mamx-bf16" ATTN_HAVE_AMX_BF16)
+        if(ATTN_HAVE_AMX_BF16)
+            set(attn_level_amx_bf16 ${attn_level_avx512_bf16} -mamx-tile -mamx-bf16)
+        endif()
+    endif()
 endif()
 
 # attn_level(LEVEL FILE...): compiles source files of the current folder for a level. They are always optimised, so that a

@@ -16,6 +16,11 @@ bool attn_cpu_baseline(void)
     return true;
 }
 
+bool attn_cpu_none(void)
+{
+    return false;
+}
+
 #if defined(__x86_64__)
 
 /* The compiler's probe asks the operating system too (XGETBV), as registers that are not saved cannot be used. */

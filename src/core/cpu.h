@@ -7,6 +7,9 @@
 /* Always true: code for the baseline of the target. */
 bool attn_cpu_baseline(void);
 
+/* Always false: code that the compiler could not make. */
+bool attn_cpu_none(void);
+
 /* AVX2, FMA and F16C. */
 bool attn_cpu_avx2(void);
 

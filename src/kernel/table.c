@@ -9,7 +9,9 @@
     X(reference)                                                                                                       \
     X(portable)                                                                                                        \
     X(portable_avx2)                                                                                                   \
-    X(portable_avx512)
+    X(portable_avx512)                                                                                                 \
+    X(avx512_bf16)                                                                                                     \
+    X(amx_bf16)
 
 #define DECLARE_KERNEL(name) extern const attn_kernel attn_kernel_##name;
 KERNEL_LIST(DECLARE_KERNEL)
@@ -53,6 +55,11 @@ const char *attn_kernel_peak(const attn_kernel *kernel)
 
 bool attn_kernel_available(const attn_kernel *kernel, attn_pass pass, attn_dtype dtype, char *reason, size_t size)
 {
+    if (!kernel->cpu_has()) {
+        if (reason != NULL)
+            snprintf(reason, size, "this CPU or build lacks %s", kernel->needs);
+        return false;
+    }
     if (kernel->forward[dtype] == NULL) {
         if (reason != NULL)
             snprintf(reason, size, "it has no %s instance", attn_dtype_name(dtype));
@@ -61,11 +68,6 @@ bool attn_kernel_available(const attn_kernel *kernel, attn_pass pass, attn_dtype
     if (pass == ATTN_PASS_BACKWARD && kernel->backward[dtype] == NULL) {
         if (reason != NULL)
             snprintf(reason, size, "it has no backward pass for %s", attn_dtype_name(dtype));
-        return false;
-    }
-    if (!kernel->cpu_has()) {
-        if (reason != NULL)
-            snprintf(reason, size, "this CPU or build lacks %s", kernel->needs);
         return false;
     }
     return true;

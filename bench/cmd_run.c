@@ -28,7 +28,8 @@ static const option_key keys[] = {
 
 static const option_set set = {
     .usage = "attnbench run [OPTION...]",
-    .about = "Times the forward pass of attention. Options that take lists make a sweep: every combination is a case. "
+    .about = "Times a pass of attention: forward, backward, or a decoding step. Options that take lists make a sweep: "
+             "every combination is a case. "
              "Each case repeats until the confidence interval of its median is narrow enough, is validated against a "
              "float64 computation, and is recorded at once; a point that cannot run is a row with its reason. Raw "
              "times of every repetition, rank and phase go to --output (default: attnbench-DATE-LAUNCH.h5).",

@@ -12,13 +12,28 @@
 typedef struct repetition {
     attn_dist *dist;
     attn_dist_buffers buffers;
+    attn_dist_backward_buffers gradients; /* of a backward pass */
 } repetition;
 
 static attn_status run_once(void *context, double *seconds, attn_error *error)
 {
     const repetition *one = context;
 
-    return attn_dist_forward(one->dist, &one->buffers, seconds, error);
+    return attn_dist_plan(one->dist)->pass == ATTN_PASS_BACKWARD
+               ? attn_dist_backward(one->dist, &one->gradients, seconds, error)
+               : attn_dist_forward(one->dist, &one->buffers, seconds, error);
+}
+
+/* What the passes work on; a backward pass has its o and lse from one forward pass, which nobody times. */
+static attn_status take_buffers(const tensors *arrays, repetition *one, attn_error *error)
+{
+    double seconds[ATTN_PHASE_COUNT];
+
+    one->buffers = tensors_buffers(arrays);
+    one->gradients = tensors_backward_buffers(arrays);
+    return attn_dist_plan(one->dist)->pass == ATTN_PASS_BACKWARD
+               ? attn_dist_forward(one->dist, &one->buffers, seconds, error)
+               : ATTN_OK;
 }
 
 static attn_status meet(void *context, attn_error *error)
@@ -49,7 +64,7 @@ static attn_status make_inputs(const measure_context *context, attn_dist *dist, 
     attn_status status = ATTN_OK;
 
     if (input != NULL)
-        status = tensors_read(dist, input, arrays, error);
+        status = tensors_read(dist, input, context->lists->seed, arrays, error);
     else
         tensors_generate(dist, context->lists->seed, arrays);
     *seconds = attn_clock() - begin;
@@ -96,19 +111,22 @@ static attn_status measure_roofs(const measure_context *context, const bench_cas
     return status == ATTN_OK ? roofs_peaks(one, &made->before, error) : status;
 }
 
-/* Compares sampled rows of the last repetition with the float64 reference. */
+/* Compares sampled rows of the last repetition with the float64 reference: gradients once o and lse are known to be good,
+ * from which they come. */
 static attn_status validate(const measure_context *context, const bench_case *one, const repetition *last,
                             const attn_input *input, measured *made, attn_error *error)
 {
     const MPI_Comm comm = attn_dist_comm(last->dist);
+    const double eps = tensors_epsilon(one->problem.dtype, input);
     attn_row *rows = NULL;
     int64_t count = 0;
     attn_status status = attn_sample_rows(&one->plan, CHECKED_ROWS, context->lists->seed, &rows, &count, error);
 
     status = attn_comm_agree(comm, status, error);
     if (status == ATTN_OK)
-        status = attn_dist_check(last->dist, &last->buffers, rows, count, tensors_epsilon(one->problem.dtype, input),
-                                 &made->check, error);
+        status = attn_dist_check(last->dist, &last->buffers, rows, count, eps, &made->check, error);
+    if (status == ATTN_OK && made->check.valid && one->plan.pass == ATTN_PASS_BACKWARD)
+        status = attn_dist_check_backward(last->dist, &last->gradients, rows, count, eps, &made->check, error);
     free(rows);
     return status;
 }
@@ -133,11 +151,11 @@ static attn_status run_on_group(const measure_context *context, bench_case *one,
     if (status == ATTN_OK)
         status = make_inputs(context, each.dist, input, &arrays, &read_seconds, &made->input_bytes, error);
     if (status == ATTN_OK)
+        status = take_buffers(&arrays, &each, error);
+    if (status == ATTN_OK)
         status = measure_roofs(context, one, made, error);
-    if (status == ATTN_OK) {
-        each.buffers = tensors_buffers(&arrays);
+    if (status == ATTN_OK)
         status = attn_comm_agree(comm, attn_sample(&context->sampling, &target, &made->samples, error), error);
-    }
     if (status == ATTN_OK)
         status = roofs_peaks(one, &made->after, error);
     if (status == ATTN_OK && made->samples.reps > 0) {

@@ -58,7 +58,7 @@ static const struct {
     {"--hybrid", "this version has no exchange over two dimensions"},
 };
 
-static const char *const absent_passes[] = {"backward", "layer", "train"};
+static const char *const absent_passes[] = {"layer", "train"};
 
 #define ABSENT_COUNT (sizeof absent / sizeof absent[0])
 #define DEFAULT_SIZE 24
@@ -263,7 +263,8 @@ attn_status options_pass(const options *given, attn_pass *out, attn_error *error
         return ATTN_OK;
     for (size_t i = 0; i < sizeof absent_passes / sizeof absent_passes[0]; i++)
         if (strcmp(pass, absent_passes[i]) == 0)
-            return attn_error_set(error, ATTN_ARGUMENT, "--pass %s: this version has forward and decode", pass);
+            return attn_error_set(error, ATTN_ARGUMENT, "--pass %s: this version has forward, backward and decode",
+                                  pass);
     status = parse_names(pass, &names_pass, &list, error);
     if (status == ATTN_OK && list.count != 1)
         status = attn_error_set(error, ATTN_ARGUMENT, "--pass %s: one name is accepted", shown_value(pass).text);

@@ -21,6 +21,26 @@ static void poison(void *array, int64_t count, attn_dtype dtype, int threads)
         memset((char *)array + begin, 0xff, (size_t)(bytes - begin < page ? bytes - begin : page));
 }
 
+/* q, kv: query and key rows of all heads and batches. */
+static attn_status create_gradients(const attn_dist *dist, int64_t q, int64_t kv, tensors *out, attn_error *error)
+{
+    const attn_plan *plan = attn_dist_plan(dist);
+    const attn_shape *shape = &plan->problem.shape;
+    const attn_dtype dtype = plan->problem.dtype;
+
+    out->d_o = tensor_allocate(q * shape->v_head_dim, dtype);
+    out->dq = tensor_allocate(q * shape->head_dim, dtype);
+    out->dk = tensor_allocate(kv * shape->head_dim, dtype);
+    out->dv = tensor_allocate(kv * shape->v_head_dim, dtype);
+    if (out->d_o == NULL || out->dq == NULL || out->dk == NULL || out->dv == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for do, dq, dk and dv of rank %d",
+                              attn_dist_part(dist)->rank);
+    poison(out->dq, q * shape->head_dim, dtype, plan->threads);
+    poison(out->dk, kv * shape->head_dim, dtype, plan->threads);
+    poison(out->dv, kv * shape->v_head_dim, dtype, plan->threads);
+    return ATTN_OK;
+}
+
 attn_status tensors_create(const attn_dist *dist, tensors *out, attn_error *error)
 {
     const attn_plan *plan = attn_dist_plan(dist);
@@ -40,7 +60,7 @@ attn_status tensors_create(const attn_dist *dist, tensors *out, attn_error *erro
         return attn_error_set(error, ATTN_MEMORY, "no memory for q, k, v, o and lse of rank %d", part->rank);
     poison(out->o, o * shape->v_head_dim, dtype, plan->threads);
     poison(out->lse, q, attn_dtype_accumulator(dtype), plan->threads);
-    return ATTN_OK;
+    return plan->pass == ATTN_PASS_BACKWARD ? create_gradients(dist, q, kv, out, error) : ATTN_OK;
 }
 
 void tensors_release(tensors *arrays)
@@ -50,12 +70,29 @@ void tensors_release(tensors *arrays)
     free(arrays->v);
     free(arrays->o);
     free(arrays->lse);
+    free(arrays->d_o);
+    free(arrays->dq);
+    free(arrays->dk);
+    free(arrays->dv);
     memset(arrays, 0, sizeof *arrays);
 }
 
 attn_dist_buffers tensors_buffers(const tensors *arrays)
 {
     return (attn_dist_buffers){.q = arrays->q, .k = arrays->k, .v = arrays->v, .o = arrays->o, .lse = arrays->lse};
+}
+
+attn_dist_backward_buffers tensors_backward_buffers(const tensors *arrays)
+{
+    return (attn_dist_backward_buffers){.q = arrays->q,
+                                        .k = arrays->k,
+                                        .v = arrays->v,
+                                        .o = arrays->o,
+                                        .lse = arrays->lse,
+                                        .d_o = arrays->d_o,
+                                        .dq = arrays->dq,
+                                        .dk = arrays->dk,
+                                        .dv = arrays->dv};
 }
 
 void tensor_fill(uint64_t seed, attn_stream stream, int64_t batch, int64_t heads, int64_t seq, int64_t width,
@@ -86,6 +123,16 @@ static attn_block key_block(const attn_part *part)
     return (attn_block){part->kv_head_begin, part->kv_head_count, part->kv_rows};
 }
 
+static void fill_gradient(const attn_dist *dist, uint64_t seed, tensors *arrays)
+{
+    const attn_plan *plan = attn_dist_plan(dist);
+    const attn_shape *shape = &plan->problem.shape;
+    const attn_block q = query_block(attn_dist_part(dist));
+
+    tensor_fill(seed, ATTN_STREAM_DO, shape->batch, shape->heads, shape->seq, shape->v_head_dim, &q,
+                plan->problem.dtype, arrays->d_o, plan->threads);
+}
+
 void tensors_generate(const attn_dist *dist, uint64_t seed, tensors *arrays)
 {
     const attn_plan *plan = attn_dist_plan(dist);
@@ -99,9 +146,11 @@ void tensors_generate(const attn_dist *dist, uint64_t seed, tensors *arrays)
                 arrays->k, plan->threads);
     tensor_fill(seed, ATTN_STREAM_V, shape->batch, shape->kv_heads, shape->kv_seq, shape->v_head_dim, &kv, dtype,
                 arrays->v, plan->threads);
+    if (arrays->d_o != NULL)
+        fill_gradient(dist, seed, arrays);
 }
 
-attn_status tensors_read(const attn_dist *dist, attn_input *input, tensors *arrays, attn_error *error)
+attn_status tensors_read(const attn_dist *dist, attn_input *input, uint64_t seed, tensors *arrays, attn_error *error)
 {
     const attn_dtype dtype = attn_dist_plan(dist)->problem.dtype;
     const attn_block q = query_block(attn_dist_part(dist)), kv = key_block(attn_dist_part(dist));
@@ -111,6 +160,10 @@ attn_status tensors_read(const attn_dist *dist, attn_input *input, tensors *arra
         status = attn_input_read(input, ATTN_INPUT_K, &kv, dtype, arrays->k, error);
     if (status == ATTN_OK)
         status = attn_input_read(input, ATTN_INPUT_V, &kv, dtype, arrays->v, error);
+    if (status == ATTN_OK && arrays->d_o != NULL && attn_input_has(input, ATTN_INPUT_DO))
+        return attn_input_read(input, ATTN_INPUT_DO, &q, dtype, arrays->d_o, error);
+    if (arrays->d_o != NULL)
+        fill_gradient(dist, seed, arrays);
     return status;
 }
 

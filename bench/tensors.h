@@ -8,14 +8,16 @@
 
 typedef struct tensors {
     void *q, *k, *v, *o, *lse; /* owned; see attn_dist_buffers for their extents */
+    void *d_o, *dq, *dk, *dv;  /* owned, of plans of the backward pass; see attn_dist_backward_buffers */
 } tensors;
 
-/* Memory for a rank's arrays; not collective. o and lse are NaN, so that a row which is never written is found. out is
+/* Memory for a rank's arrays; not collective. o, lse and gradients are NaN, so that a row which is never written is found. out is
  * released with tensors_release, on failure too. ATTN_MEMORY. */
 attn_status tensors_create(const attn_dist *dist, tensors *out, attn_error *error);
 void tensors_release(tensors *arrays);
 
 attn_dist_buffers tensors_buffers(const tensors *arrays);
+attn_dist_backward_buffers tensors_backward_buffers(const tensors *arrays);
 
 /* Fills rows of an array [B,head_count,rows,width] whose global extents are [B,heads,seq,width] with random numbers,
  * element [b,h,i,d] from index ((b heads + h) seq + i) width + d. OpenMP over the rows.
@@ -23,11 +25,12 @@ attn_dist_buffers tensors_buffers(const tensors *arrays);
 void tensor_fill(uint64_t seed, attn_stream stream, int64_t batch, int64_t heads, int64_t seq, int64_t width,
                  const attn_block *block, attn_dtype dtype, void *array, int threads);
 
-/* Makes this rank's q, k and v. Not collective. */
+/* Makes this rank's q, k and v, and do for a backward pass. Not collective. */
 void tensors_generate(const attn_dist *dist, uint64_t seed, tensors *arrays);
 
-/* Collective over the input's ranks. Reads this rank's q, k and v. */
-attn_status tensors_read(const attn_dist *dist, attn_input *input, tensors *arrays, attn_error *error);
+/* Collective over the input's ranks. Reads this rank's q, k and v, and for a backward pass do, which is made where the file
+ * has none. */
+attn_status tensors_read(const attn_dist *dist, attn_input *input, uint64_t seed, tensors *arrays, attn_error *error);
 
 /* Bytes of q, k and v that this rank reads, in the types of the file, or makes when input is NULL. */
 double tensors_input_bytes(const attn_dist *dist, const attn_input *input);

@@ -173,8 +173,8 @@ static attn_status compute(check_context *of, attn_error *error)
 {
     const attn_dist_buffers buffers = tensors_buffers(&of->arrays);
     double seconds[ATTN_PHASE_COUNT];
-    const attn_status status =
-        attn_comm_agree(attn_dist_comm(of->dist), tensors_read(of->dist, of->input, &of->arrays, error), error);
+    const attn_status status = attn_comm_agree(
+        attn_dist_comm(of->dist), tensors_read(of->dist, of->input, of->all->lists.seed, &of->arrays, error), error);
 
     return status != ATTN_OK ? status : attn_dist_forward(of->dist, &buffers, seconds, error);
 }

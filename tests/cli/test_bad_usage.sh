@@ -22,7 +22,7 @@ abbreviated dtype    | run --dtype bf16                  | unknown dtype "bf16";
 unknown pass         | run --pass forwrad                | unknown pass "forwrad"; did you mean "forward"? accepted: forward
 unknown scaling      | run --scaling week-seq            | unknown scaling "week-seq"; did you mean "weak-seq"?
 unknown format       | report --format md x              | unknown format "md"; did you mean "markdown"? accepted: text, markdown, csv
-backward             | run --pass backward               | --pass backward: this version has forward and decode
+training             | run --pass train                  | --pass train: this version has forward, backward and decode
 dropout              | run --dropout 0.1                 | --dropout: this version has no dropout
 value missing        | run --seq                         | --seq: a value is needed; see attnbench run --help
 value for a switch   | run --causal=1                    | --causal=1: a switch, it takes no value

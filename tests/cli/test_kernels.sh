@@ -67,6 +67,22 @@ check "both are valid" holds "$out" 'VALID: 2 of 2 cases'
 check "keys that nobody sees are not counted" test "$(column memory_bytes window.csv | sort -u)" = \
     $((4 * (2 * 2 * 3 * 8 + 2 * 3 + 2 * 2 * 12 * 8)))
 
+# The backward pass: every kernel that has it, masks and shared heads, and the gradients of a file. Both passes' counts.
+expect 1 0 run "${short[@]}" --pass backward --seq 40 --kv-heads 2 --causal --kernel all --dtype float32,bfloat16 \
+    --output backward.h5 --csv backward.csv
+check "nothing is invalid" lacks "$out" INVALID
+check "there are valid ones" test "$(column status backward.csv | grep -cx valid)" -ge 2
+check "the pass" test "$(column pass backward.csv | sort -u)" = backward
+{ head -n 1 backward.csv && grep ',valid,' backward.csv; } >valid.csv
+# 40 * 41 / 2 pairs of 4 heads, 10 * 16 operations each.
+check "operations" test "$(column flops valid.csv | sort -u)" -eq $((40 * 41 / 2 * 4 * 160))
+expect 3 0 run "${short[@]}" --pass backward --seq 33 --heads 6 --kv-heads 2 --alibi --sinks --softcap 5 --window-left 9 \
+    --ranks 1,3 --grid auto,1x3 --exchange none --output heads.h5
+check "nothing is invalid" lacks "$out" INVALID
+check "alone and with shared heads" test "$(grep -c ' VALID$' "$out")" -ge 2
+expect 1 0 run --pass backward --input "$ATTN_TEST_DATA/golden/gqa.h5" --max-time 0.05 --output file.h5
+check "of a file" holds "$out" 'VALID: 1 of 1 cases'
+
 # A launch in a hurry measures no bandwidth, unless memory can bind.
 check "forward has none" test -z "$(column read_bandwidth valid.csv)"
 if command -v gnuplot >/dev/null; then

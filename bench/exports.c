@@ -43,8 +43,8 @@ attn_status exports_read(const options *given, exports *out, attn_error *error)
     return ATTN_OK;
 }
 
-/* Whether there is an HDF5 file of that name, by the signature with which they begin. Looked at first: opening a pipe would
- * wait for somebody who writes to it. */
+/* Whether there is an HDF5 file of that name, by the signature with which they begin. Looked at first: opening a pipe
+ * would wait for somebody who writes to it. */
 static bool is_hdf5(const char *path)
 {
     static const char signature[8] = {'\211', 'H', 'D', 'F', '\r', '\n', '\032', '\n'};

@@ -15,8 +15,8 @@ typedef struct exports {
 /* Reads the two options. ATTN_ARGUMENT when both want stdout or the same file. */
 attn_status exports_read(const options *given, exports *out, attn_error *error);
 
-/* Checks that the exports can be written and would not replace an HDF5 file or `output`, the file of the results ("" when
- * there is none). On rank 0. */
+/* Checks that the exports can be written and would not replace an HDF5 file or `output`, the file of the results (""
+ * when there is none). On rank 0. */
 attn_status exports_check(const exports *wanted, const char *output, attn_error *error);
 attn_status exports_check_path(option_key key, const char *path, attn_error *error);
 

@@ -31,8 +31,8 @@ attn_status roofs_peaks(const bench_case *one, peaks *out, attn_error *error);
 const attn_probe *roofs_fma_probe(const bench_case *one);
 const attn_probe *roofs_compute_probe(const bench_case *one);
 
-/* Collective over the case's group. The read bandwidth of its ranks and threads, measured when it is asked for first: it
- * takes buffers beyond the caches, and seconds.
+/* Collective over the case's group. The read bandwidth of its ranks and threads, measured when it is asked for first:
+ * it takes buffers beyond the caches, and seconds.
  *   rate  out, B/s of all ranks together, the same on every rank */
 attn_status roofs_bandwidth(bandwidths *known, const bench_case *one, double *rate, attn_error *error);
 

@@ -49,7 +49,8 @@ typedef struct attn_dist_buffers {
 ATTN_API attn_status attn_dist_forward(attn_dist *dist, const attn_dist_buffers *buffers,
                                        double seconds[ATTN_PHASE_COUNT], attn_error *error);
 
-/* This rank's arrays of a backward pass, dense, in the plan's dtype (lse: its accumulator type). Owned by the caller. */
+/* This rank's arrays of a backward pass, dense, in the plan's dtype (lse: its accumulator type). Owned by the
+ * caller. */
 typedef struct attn_dist_backward_buffers {
     const void *q;   /* [B,head_count,q_rows,D] */
     const void *k;   /* [B,kv_head_count,kv_rows,D] */
@@ -62,8 +63,8 @@ typedef struct attn_dist_backward_buffers {
     void *dv;        /* out, [B,kv_head_count,kv_rows,Dv], the same */
 } attn_dist_backward_buffers;
 
-/* Collective. Makes one backward pass: exchange, compute, reduction of the gradients of shared keys and values. Does not
- * allocate. The plan must be one of the backward pass (plan->pass).
+/* Collective. Makes one backward pass: exchange, compute, reduction of the gradients of shared keys and values. Does
+ * not allocate. The plan must be one of the backward pass (plan->pass).
  *   buffers  in, where the arrays are; dq, dk and dv are written and overlap nothing; any may move between passes
  *   seconds  out, [ATTN_PHASE_COUNT], s, this rank's phases; input-read and imbalance-wait are 0
  * Returns ATTN_OK or ATTN_MPI. */
@@ -103,9 +104,9 @@ ATTN_API double attn_check_error(double got, double want);
 ATTN_API attn_status attn_dist_check(attn_dist *dist, const attn_dist_buffers *buffers, const attn_row *rows,
                                      int64_t count, double eps, attn_check *out, attn_error *error);
 
-/* Collective. Compares gradients with a float64 computation: for each row (b,h,i) all of dq there, exact from q, k, v and
- * do alone, and all of dk and dv of the key i Skv / Sq of the row's key-value head, computed from o and lse as they are
- * stored, which attn_dist_check has compared. Computed where the data are, as there.
+/* Collective. Compares gradients with a float64 computation: for each row (b,h,i) all of dq there, exact from q, k, v
+ * and do alone, and all of dk and dv of the key i Skv / Sq of the row's key-value head, computed from o and lse as they
+ * are stored, which attn_dist_check has compared. Computed where the data are, as there.
  *   buffers  in, as they were for the backward pass, dq, dk and dv as it left them
  *   rows     in, [count], the same on every rank
  *   eps      in, spacing at 1 of the coarsest type in the comparison

@@ -38,8 +38,8 @@ ATTN_API const char *attn_kernel_summary(const attn_kernel *kernel);
 ATTN_API bool attn_kernel_available(const attn_kernel *kernel, attn_pass pass, attn_dtype dtype, char *reason,
                                     size_t size);
 
-/* Names the probe of the peak that bounds the kernel's arithmetic (attn_probe_find), or NULL: the multiply-add peak in the
- * type of its sums (attn_probe_peak). */
+/* Names the probe of the peak that bounds the kernel's arithmetic (attn_probe_find), or NULL: the multiply-add peak in
+ * the type of its sums (attn_probe_peak). */
 ATTN_API const char *attn_kernel_peak(const attn_kernel *kernel);
 
 /* Chooses the fastest available kernel for a pass and a type on this CPU; never NULL. */
@@ -89,11 +89,11 @@ typedef struct attn_page_table {
 
 /* Where the data are; local row and head numbers. o and lse must not overlap anything. */
 typedef struct attn_forward_buffers {
-    attn_array q;        /* [B,head_count,q rows,D], problem's dtype */
-    const attn_array *k; /* [part_count] of [B,kv heads,part rows,D] */
-    const attn_array *v; /* [part_count] of [B,kv heads,part rows,Dv] */
-    attn_array o;        /* out, [B,head_count,q rows,Dv], o_dtype */
-    attn_array lse;      /* out, [B,head_count,q rows], accumulator type; row_stride is 1 */
+    attn_array q;                 /* [B,head_count,q rows,D], problem's dtype */
+    const attn_array *k;          /* [part_count] of [B,kv heads,part rows,D] */
+    const attn_array *v;          /* [part_count] of [B,kv heads,part rows,Dv] */
+    attn_array o;                 /* out, [B,head_count,q rows,Dv], o_dtype */
+    attn_array lse;               /* out, [B,head_count,q rows], accumulator type; row_stride is 1 */
     const attn_page_table *pages; /* [part_count] with page_rows > 0, otherwise not read */
 } attn_forward_buffers;
 
@@ -124,19 +124,19 @@ ATTN_API int64_t attn_forward_pairs(const attn_forward *forward);
 /* Most elements of the weights of attn_weights: 128 MiB. */
 #define ATTN_WEIGHTS_MAX (16 * 1024 * 1024)
 
-/* Computes the attention weights p of problem.h, for teaching and plots of small problems: no pass needs them. In float64,
- * whatever the problem's dtype.
+/* Computes the attention weights p of problem.h, for teaching and plots of small problems: no pass needs them. In
+ * float64, whatever the problem's dtype.
  *   problem  in, valid
  *   q, k     in, [B,Hq,Sq,D] and [B,Hkv,Skv,D], problem's dtype
  *   lse      in, [B,Hq,Sq], accumulator type, as a forward pass over all keys and sinks left it
- *   p        out, [B,Hq,Sq,Skv], dense; 0 where masked. Rows sum to 1 as exactly as lse was stored, to 1 less the weight
- *            of the sink where there is one, and to 0 where no key is visible
+ *   p        out, [B,Hq,Sq,Skv], dense; 0 where masked. Rows sum to 1 as exactly as lse was stored, to 1 less the
+ *            weight of the sink where there is one, and to 0 where no key is visible
  * ATTN_ARGUMENT when p has more than ATTN_WEIGHTS_MAX elements, ATTN_MEMORY. */
 ATTN_API attn_status attn_weights(const attn_problem *problem, const attn_array *q, const attn_array *k,
                                   const attn_array *lse, double *p, attn_error *error);
 
-/* What a backward pass computes: dq, dk and dv of the call's query rows and parts. Gradients of key-value heads are sums
- * over the query heads and rows of this call. Everything pointed to must outlive the attn_backward. */
+/* What a backward pass computes: dq, dk and dv of the call's query rows and parts. Gradients of key-value heads are
+ * sums over the query heads and rows of this call. Everything pointed to must outlive the attn_backward. */
 typedef struct attn_backward_setup {
     const attn_problem *problem;           /* the global problem */
     int64_t head_begin, head_count;        /* query heads of this call, global numbers */
@@ -164,9 +164,9 @@ typedef struct attn_backward_buffers {
 
 typedef struct attn_backward attn_backward;
 
-/* Plans the backward pass: tasks (batch, key-value head, key block) and scratch memory. Beyond the scratch of the threads
- * (under 2 MiB each up to D = 256) it holds a number for each query row, and where dq has 16 bits the sums of dq in
- * float32 for as many key-value heads as there are threads.
+/* Plans the backward pass: tasks (batch, key-value head, key block) and scratch memory. Beyond the scratch of the
+ * threads (under 2 MiB each up to D = 256) it holds a number for each query row, and where dq has 16 bits the sums of
+ * dq in float32 for as many key-value heads as there are threads.
  *   setup  in, copied; everything that it points to must outlive the attn_backward
  *   out    out, destroyed by the caller (destroy takes NULL); NULL on failure
  * ATTN_UNSUPPORTED when the kernel has no backward pass here for the problem's dtype, or OpenMP does not grant the
@@ -175,8 +175,8 @@ ATTN_API attn_status attn_backward_create(const attn_kernel *kernel, const attn_
                                           attn_backward **out, attn_error *error);
 ATTN_API void attn_backward_destroy(attn_backward *backward);
 
-/* Computes dq, dk and dv with the threads of the setup; the result has the same bits whatever their number. Rows and keys
- * without a visible pair get gradients of 0. No allocation, no I/O, cannot fail. One execution at a time per
+/* Computes dq, dk and dv with the threads of the setup; the result has the same bits whatever their number. Rows and
+ * keys without a visible pair get gradients of 0. No allocation, no I/O, cannot fail. One execution at a time per
  * attn_backward.
  *   buffers  in; dq, dk and dv are written and overlap nothing
  * Source: Dao et al. 2022, algorithm 4; Dao 2023, algorithm 2. */

@@ -19,8 +19,9 @@ bool attn_cpu_avx512(void);
 /* AVX-512 as above and its bfloat16 dot products. */
 bool attn_cpu_avx512_bf16(void);
 
-/* AVX-512 with bfloat16 as above, tiles (AMX) and their bfloat16 products. Asks the operating system for the use of tiles
- * as well, for all threads of the process, as it must be asked before the first tile is touched; the answer stays. */
+/* AVX-512 with bfloat16 as above, tiles (AMX) and their bfloat16 products. Asks the operating system for the use of
+ * tiles as well, for all threads of the process, as it must be asked before the first tile is touched; the answer
+ * stays. */
 bool attn_cpu_amx_bf16(void);
 
 #endif

@@ -1,8 +1,9 @@
 /* The check of distributed gradients against float64, row by row and key by key.
  *
- * Rows of dq: (1) the exact row of the forward pass gives lse, o and with do delta; (2) every rank that holds keys of the
- * head adds up its ds k; (3) a plain all-reduce brings the sums together. Keys: (1) the owner of a key gives k and v to
- * all; (2) every rank adds up p do and ds q over its own query rows of the group, with lse and o as stored; (3) the same. */
+ * Rows of dq: (1) the exact row of the forward pass gives lse, o and with do delta; (2) every rank that holds keys of
+ * the head adds up its ds k; (3) a plain all-reduce brings the sums together. Keys: (1) the owner of a key gives k and
+ * v to all; (2) every rank adds up p do and ds q over its own query rows of the group, with lse and o as stored; (3)
+ * the same. */
 #include <attn/comm.h>
 
 #include "core/checked.h"
@@ -143,7 +144,8 @@ static attn_status solve_rows(const attn_dist *dist, const attn_dist_backward_bu
     return attn_comm_sum(attn_dist_comm(dist), work->dq, count * D, error);
 }
 
-/* Keys and values reach all ranks: of those that hold them, the one that has the row's query head adds them to zeros. */
+/* Keys and values reach all ranks: of those that hold them, the one that has the row's query head adds them to
+ * zeros. */
 static attn_status share_keys(const attn_dist *dist, const attn_dist_backward_buffers *buffers, const attn_row *rows,
                               int count, gradient_work *work, attn_error *error)
 {

@@ -2,8 +2,8 @@
  *
  * The kernel writes its heads straight to their place in the full output [B,Hq,rows,Dv], and one all-gather in place
  * fills in the others. "One head of all batches" is a vector type with the extent of one head, so uneven head counts
- * are counts and displacements, and nothing is packed. A call gathers as many rows of all heads as keep a rank's message
- * below its limit. A rank hands its hq X bytes to Ph - 1 others. */
+ * are counts and displacements, and nothing is packed. A call gathers as many rows of all heads as keep a rank's
+ * message below its limit. A rank hands its hq X bytes to Ph - 1 others. */
 #include "core/checked.h"
 #include "dist/exchange.h"
 #include "dist/pieces.h"

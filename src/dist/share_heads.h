@@ -1,9 +1,10 @@
-/* Key-value heads that several ranks of a head group hold: their gradients are sums over the query heads of all of them.
+/* Key-value heads that several ranks of a head group hold: their gradients are sums over the query heads of all of
+ * them.
  *
- * A shared head's rows of dk and dv (B times the rows, of D + Dv elements) are dealt evenly to its n holders. Each holder
- * sends its partial sums of the other holders' rows to them, adds those of its own rows in rank order, and sends the
- * result, rounded to the problem's dtype, to the others: so all hold the same bits. A holder that is dealt m of the L rows
- * sends (L - m) (D + Dv) accumulators and (n - 1) m (D + Dv) elements. */
+ * A shared head's rows of dk and dv (B times the rows, of D + Dv elements) are dealt evenly to its n holders. Each
+ * holder sends its partial sums of the other holders' rows to them, adds those of its own rows in rank order, and sends
+ * the result, rounded to the problem's dtype, to the others: so all hold the same bits. A holder that is dealt m of the
+ * L rows sends (L - m) (D + Dv) accumulators and (n - 1) m (D + Dv) elements. */
 #ifndef DIST_SHARE_HEADS_H
 #define DIST_SHARE_HEADS_H
 
@@ -24,7 +25,8 @@ void attn_share_destroy(attn_share *share);
 
 /* Collective over the head group. Completes the gradients of shared heads.
  *   partial_dk, partial_dv  in, [B,kv_head_count,kv_rows,..] this rank's sums, accumulator type
- *   dk, dv                  out, the shared heads of arrays of the same shape in the problem's dtype; may be the same */
+ *   dk, dv                  out, the shared heads of arrays of the same shape in the problem's dtype; may be the
+ *                           same */
 attn_status attn_share_run(attn_share *share, const void *partial_dk, const void *partial_dv, void *dk, void *dv,
                            attn_error *error);
 

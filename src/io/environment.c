@@ -206,8 +206,8 @@ static bool begins(const char *text, const char *beginning)
     return strncmp(text, beginning, strlen(beginning)) == 0;
 }
 
-/* Variables that change the kernel, how MPI and OpenMP run and where SLURM placed it; not who ran it, and not the addresses and
- * keys by which one launch's processes find each other. */
+/* Variables that change the kernel, how MPI and OpenMP run and where SLURM placed it; not who ran it, and not the
+ * addresses and keys by which one launch's processes find each other. */
 static bool is_wanted(const char *variable)
 {
     static const char *const wanted[] = {"OMP_", "OMPI_", "SLURM_", "GOMP_", "KMP_", "ATTN_KERNEL="};

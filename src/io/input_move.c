@@ -2,8 +2,8 @@
  *
  * A block is a dense array [B,heads,rows,width] in memory. It is cut into boxes that follow each other in memory, so
  * that each transfer is bounded; in the file a box is a few regular hyperslabs, because rows at equal distances (a
- * striped layout) make one. Each rank transfers its boxes by itself and moves nobody else's bytes; the ranks meet before
- * the first one and after the last one, to agree. */
+ * striped layout) make one. Each rank transfers its boxes by itself and moves nobody else's bytes; the ranks meet
+ * before the first one and after the last one, to agree. */
 #include "io/h5.h"
 #include "io/input_file.h"
 

@@ -13,7 +13,8 @@
 /* Makes a file in memory with the root attributes and the groups cases and environment; written with attn_h5_save. */
 attn_status attn_result_file_create(const char *path, hid_t *out, attn_error *error);
 /* Continues a file that was made and saved, on disk, case by case: nothing of it stays in memory.
- *   bytes  in, more than it will have; its space is taken now, because HDF5 does not survive a disk that becomes full */
+ *   bytes  in, more than it will have; its space is taken now, because HDF5 does not survive a disk that becomes
+ *          full */
 attn_status attn_result_file_extend(const char *path, int64_t bytes, hid_t *out, attn_error *error);
 /* Stores the provenance of a launch unless it is there. */
 attn_status attn_result_file_put_environment(hid_t file, const char *path, const char *launch_id,

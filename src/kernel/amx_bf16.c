@@ -1,8 +1,8 @@
 /* The bfloat16 kernel for AMX: products of tiles, C [16 x 16 float32] += A [16 x 32] B [32 x 16] (TDPBF16PS).
  *
- * A is 16 keys of K, or 16 columns of V transposed, as they stand; a row of B is a pair of each of 16 lanes, which is how q
- * and the weights stand; a row of C is a vector of the softmax. A group is four products of two A and two B, so that a
- * tile that was loaded is used twice. */
+ * A is 16 keys of K, or 16 columns of V transposed, as they stand; a row of B is a pair of each of 16 lanes, which is
+ * how q and the weights stand; a row of C is a vector of the softmax. A group is four products of two A and two B, so
+ * that a tile that was loaded is used twice. */
 #include "core/cpu.h"
 #include "kernel/decode.h"
 #include "kernel/kernel.h"
@@ -32,8 +32,9 @@ static int64_t count_value_groups(const bf16_work *w, int64_t keys)
     return keys / CHUNK * (w->padded_Dv / CHUNK);
 }
 
-/* Stores tile C from the group before, if there was one, and starts it anew, from memory or from 0. That stands right before
- * the first product into C: a store waits for the last product, and the products of the three other tiles go on. */
+/* Stores tile C from the group before, if there was one, and starts it anew, from memory or from 0. That stands right
+ * before the first product into C: a store waits for the last product, and the products of the three other tiles go
+ * on. */
 #define START_TILE(C, OFFSET)                                                                                          \
     do {                                                                                                               \
         if (done != NULL)                                                                                              \

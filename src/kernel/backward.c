@@ -12,7 +12,8 @@
 #include <string.h>
 
 /* A unit is (b, key-value head): its tasks share rows of dq. Tasks stand in the order in which they are started: parts;
- * rounds of `slots` units; key blocks; units of the round. So threads work on units of their own where there are enough. */
+ * rounds of `slots` units; key blocks; units of the round. So threads work on units of their own where there are
+ * enough. */
 typedef struct backward_unit {
     _Atomic int64_t left; /* tasks that are not finished; -1: and dq is stored */
 } backward_unit;

@@ -1,9 +1,10 @@
 /* The contract between the backward pass (backward.c) and the kernels (one file each).
  *
- * A task is a block of keys of one key-value head: it owns their dk and dv, and adds its share of dq to the rows that see
- * them. Rows are folded as in the forward pass (kernel.h). So that dq is summed in a fixed order, whatever the number of
- * threads, each task publishes the rows that it has added to, and a task adds to rows only when the task of the key block
- * before has done so. Tasks are started in an order in which the one before stands earlier, so that somebody always goes on.
+ * A task is a block of keys of one key-value head: it owns their dk and dv, and adds its share of dq to the rows that
+ * see them. Rows are folded as in the forward pass (kernel.h). So that dq is summed in a fixed order, whatever the
+ * number of threads, each task publishes the rows that it has added to, and a task adds to rows only when the task of
+ * the key block before has done so. Tasks are started in an order in which the one before stands earlier, so that
+ * somebody always goes on.
  */
 #ifndef KERNEL_BACKWARD_H
 #define KERNEL_BACKWARD_H

@@ -1,5 +1,5 @@
-/* A task of the bfloat16 kernels, all but the products. Included once by each of them, which then defines multiply_keys and
- * multiply_values (declared below) and a row of the table with run_task.
+/* A task of the bfloat16 kernels, all but the products. Included once by each of them, which then defines multiply_keys
+ * and multiply_values (declared below) and a row of the table with run_task.
  *
  * The form is that of portable_task.h: queries in the lanes, LANES of them a panel, and for each block of keys
  *
@@ -7,16 +7,16 @@
  *     P^T                 = 2^(S^T - base)  in float32, then rounded to pairs of keys of bfloat16
  *     O^T [Dv x lanes]   += V^T P^T         in float32, from pairs of keys
  *
- * q, k and v enter the products as they are: the scale is applied in float32, in the exponent. K is read in place where its
- * width is whole tiles; V is transposed once per block, so that pairs of keys stand together. lse comes from the sum of the
- * weights before they are rounded, and so has the precision of float32; o is divided by the sum of the rounded weights, so
- * that it is a mean of rows of V: of one key, or of equal rows, the row itself.
+ * q, k and v enter the products as they are: the scale is applied in float32, in the exponent. K is read in place where
+ * its width is whole tiles; V is transposed once per block, so that pairs of keys stand together. lse comes from the
+ * sum of the weights before they are rounded, and so has the precision of float32; o is divided by the sum of the
+ * rounded weights, so that it is a mean of rows of V: of one key, or of equal rows, the row itself.
  *
- * base is the running maximum, but it follows the maximum only when that is SLACK above it: weights up to 2^SLACK are as
- * exact as weights up to 1, and what was summed needs almost never be rescaled.
+ * base is the running maximum, but it follows the maximum only when that is SLACK above it: weights up to 2^SLACK are
+ * as exact as weights up to 1, and what was summed needs almost never be rescaled.
  *
- * Keys come in chunks. The products of a chunk are made beside the softmax of the chunk before the last one, and the values
- * of a panel beside the first softmax of the next: so the units for products and for vectors both have work.
+ * Keys come in chunks. The products of a chunk are made beside the softmax of the chunk before the last one, and the
+ * values of a panel beside the first softmax of the next: so the units for products and for vectors both have work.
  */
 #include "kernel/bf16_panel.h"
 
@@ -102,8 +102,8 @@ static void rescale_weights(uint32_t *weights, int64_t pairs, const __m512 resca
         }
 }
 
-/* Raises the base of some lanes to their largest exponent, x, and multiplies what came before accordingly. The base is a
- * whole number, so that what is multiplied with is a power of 2, and no rounding is added. */
+/* Raises the base of some lanes to their largest exponent, x, and multiplies what came before accordingly. The base is
+ * a whole number, so that what is multiplied with is a power of 2, and no rounding is added. */
 static void raise_base(bf16_stage *stage, int64_t pairs, const __mmask16 grown[VECTORS], const __m512 x[VECTORS])
 {
     bf16_panel *panel = stage->panel;
@@ -128,7 +128,8 @@ static void raise_base(bf16_stage *stage, int64_t pairs, const __mmask16 grown[V
     }
 }
 
-/* The largest scores of a chunk; a NaN counts for nothing. In four strands, as each maximum waits for the one before. */
+/* The largest scores of a chunk; a NaN counts for nothing. In four strands, as each maximum waits for the one
+ * before. */
 static inline void find_top(const float *scores, __m512 top[VECTORS])
 {
     enum { STRANDS = 4 };
@@ -147,8 +148,8 @@ static inline void find_top(const float *scores, __m512 top[VECTORS])
     }
 }
 
-/* Step 7: the online softmax of a chunk, prepared. Nothing waits for the maximum unless the base must be raised, which the
- * CPU foresees not to happen. */
+/* Step 7: the online softmax of a chunk, prepared. Nothing waits for the maximum unless the base must be raised, which
+ * the CPU foresees not to happen. */
 static void open_softmax(const bf16_work *w, const bf16_chunk *chunk, bf16_softmax *s)
 {
     bf16_panel *panel = chunk->stage->panel;

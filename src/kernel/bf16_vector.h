@@ -19,8 +19,8 @@ enum { WIDTH = 16 };
 #endif
 
 /* 2^x, relative error 2.9e-6, as 2^floor(x) (1 + ...): exactly 1 for 0, 0 for -inf, NaN for NaN. A weight is rounded to
- * 8 bits afterwards, and 3e-6 in the sum is 3e-6 in lse. The polynomial is the minimax one on [0, 1] with p(0) = 1 exactly
- * (found with Lawson's algorithm). Wants flush to zero: subnormal results would be slow. */
+ * 8 bits afterwards, and 3e-6 in the sum is 3e-6 in lse. The polynomial is the minimax one on [0, 1] with p(0) = 1
+ * exactly (found with Lawson's algorithm). Wants flush to zero: subnormal results would be slow. */
 static inline __m512 exp2_lanes(__m512 x)
 {
     const __m512 r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); /* x - floor(x), 0 for -inf */
@@ -49,8 +49,8 @@ static inline __m512 tanh_lanes(__m512 y)
                                                          _mm512_set1_epi32(INT32_MIN), 0xd8)); /* sign of y */
 }
 
-/* Two vectors rounded to bfloat16, as pairs: first in the low halves. Half a unit is added and the rest cut off; that rounds
- * ties away from 0, not to even, and takes fewer instructions than converting and interleaving. */
+/* Two vectors rounded to bfloat16, as pairs: first in the low halves. Half a unit is added and the rest cut off; that
+ * rounds ties away from 0, not to even, and takes fewer instructions than converting and interleaving. */
 static inline __m512i pair_lanes(__m512 first, __m512 second)
 {
     const __m512i half = _mm512_set1_epi32(0x8000);

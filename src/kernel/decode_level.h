@@ -1,10 +1,11 @@
-/* One instruction-set level of decoding. Included once by each decode_*.c, which is compiled with the flags of its level and
- * defines
+/* One instruction-set level of decoding. Included once by each decode_*.c, which is compiled with the flags of its
+ * level and defines
  *   DECODE_LEVEL                           name of the attn_decode_level
  *   VECTOR_BYTES                           width of a vector register
  *   SUMS                                   vectors of sums in a register tile of values
  *   MAX_FLOAT(x, y), MAX_DOUBLE(x, y)      optional: x > y ? x : y in one instruction
- *   KEEP(v)                                optional: keeps v in its register, where a compiler would load it for each use
+ *   KEEP(v)                                optional: keeps v in its register, where a compiler would load it for each
+ *                                          use
  *   FLOAT_OF_FLOAT16(half)                 optional: a vector of float from float16, in one instruction
  *   LOAD_PART(from, bytes)                 optional: a vector whose first bytes are read, the others 0
  */
@@ -26,7 +27,8 @@ static inline size_t decode_round(size_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
-/* A line of VECTOR_BYTES of keys or values, as it comes from memory. Elements of 16 bits make two vectors of float of it. */
+/* A line of VECTOR_BYTES of keys or values, as it comes from memory. Elements of 16 bits make two vectors of float of
+ * it. */
 typedef uint8_t line __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint16_t halves __attribute__((vector_size(VECTOR_BYTES / 2)));
 

@@ -1,9 +1,10 @@
 /* The contract between the forward pass (forward.c) and the kernels (one file each).
  *
  * forward.c owns the tasks, the threads and the scratch memory; a kernel computes one task: some consecutive query rows
- * of the heads that share a key-value head, against all visible keys of all parts. A kernel does no MPI, no allocation, no I/O, and cannot fail. It
- * owns its edges: any row count up to block_rows, any D and Dv, any alignment, any strides. Arrays do not alias. A row
- * without a visible key gets o = 0 and lse = -inf (or its sink). Every row of the task is written.
+ * of the heads that share a key-value head, against all visible keys of all parts. A kernel does no MPI, no allocation,
+ * no I/O, and cannot fail. It owns its edges: any row count up to block_rows, any D and Dv, any alignment, any strides.
+ * Arrays do not alias. A row without a visible key gets o = 0 and lse = -inf (or its sink). Every row of the task is
+ * written.
  */
 #ifndef KERNEL_KERNEL_H
 #define KERNEL_KERNEL_H

@@ -25,8 +25,8 @@
 #define PANEL FN(backward_panel)
 #define WIDTH ((int)(VECTOR_BYTES / sizeof(REAL)))
 #define LANES (VECTORS * WIDTH)
-/* Elements from one column tile of the rows of q and do to the next, from one panel of P and dS, and of K, to the next: a
- * cache line more than they hold, because streams a power of two apart would fall into one set of the cache. */
+/* Elements from one column tile of the rows of q and do to the next, from one panel of P and dS, and of K, to the next:
+ * a cache line more than they hold, because streams a power of two apart would fall into one set of the cache. */
 #define LINE (64 / (int)sizeof(REAL))
 #define TILE_STRIDE (BACKWARD_ROWS * VALUE_TILE + LINE)
 #define WEIGHT_STRIDE (BACKWARD_ROWS * LANES + LINE)
@@ -56,10 +56,9 @@ typedef struct WORK {
     REAL *rows;         /* [WIDTH][row_stride] rows on their way in or out */
     int64_t row_stride; /* max(D, Dv) */
     REAL scale;
-    REAL
-        k_factor; /* on the keys of S: the power of two of the scale, so that q . k stays in range where the scores do */
-    REAL factor;  /* on S: the rest of the scale, times log2(e); with a softcap over softcap, before the tanh */
-    REAL cap;     /* softcap log2(e), 0: off */
+    REAL k_factor; /* on the keys of S: the power of two of the scale, so that q . k is in range where the scores are */
+    REAL factor;   /* on S: the rest of the scale, times log2(e); with a softcap over softcap, before the tanh */
+    REAL cap;      /* softcap log2(e), 0: off */
     bool alibi;
     bool full; /* all rows of the block see all keys of the task */
     int row_count;

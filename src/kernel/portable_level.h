@@ -1,11 +1,11 @@
-/* One instruction-set level of the portable kernel. Included once by each portable*.c, which is compiled with the flags of
- * its level and defines
+/* One instruction-set level of the portable kernel. Included once by each portable*.c, which is compiled with the flags
+ * of its level and defines
  *   PORTABLE_SYMBOL                                       name of the table row
  *   PORTABLE_NAME, PORTABLE_SUMMARY, PORTABLE_NEEDS       its texts
  *   PORTABLE_CPU_HAS                                      the run-time probe
  *   PORTABLE_DECODE                                       what decodes at this level
- *   VECTOR_BYTES, VECTORS, KEY_TILE, VALUE_TILE           see portable_task.h; a register tile is KEY_TILE or VALUE_TILE
- *                                                         times VECTORS sums, as many as the registers hold
+ *   VECTOR_BYTES, VECTORS, KEY_TILE, VALUE_TILE           see portable_task.h; a register tile is KEY_TILE or
+ *                                                         VALUE_TILE times VECTORS sums, as many as the registers hold
  *   MAX_FLOAT(x, y), MAX_DOUBLE(x, y)                     optional: x > y ? x : y in one instruction
  */
 #include "core/cpu.h"
@@ -70,8 +70,8 @@ static void find_positions(const attn_segments *part, int64_t begin, int64_t cou
     }
 }
 
-/* attn_segments_below for rising global numbers: *next segments began below the last one asked for. Neighbouring rows of a
- * striped layout end a segment apart, which a step finds faster than a search. */
+/* attn_segments_below for rising global numbers: *next segments began below the last one asked for. Neighbouring rows
+ * of a striped layout end a segment apart, which a step finds faster than a search. */
 static int64_t find_below(const attn_segments *part, int64_t global, int64_t *next)
 {
     enum { STEPS = 4 };
@@ -93,8 +93,8 @@ static int64_t find_below(const attn_segments *part, int64_t global, int64_t *ne
 
 typedef enum finite_values { FINITE_UNKNOWN, FINITE_ALL, FINITE_NOT_ALL } finite_values;
 
-/* Rows of an array that are to be brought into a cache before they are used, a few lines beside each register tile, since
- * a burst of them would keep the loads of the tiles waiting. Row n stands at
+/* Rows of an array that are to be brought into a cache before they are used, a few lines beside each register tile,
+ * since a burst of them would keep the loads of the tiles waiting. Row n stands at
  * first + n / folded * step + n % folded * fold_step. */
 typedef struct row_stream {
     const char *first;

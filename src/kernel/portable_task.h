@@ -217,9 +217,9 @@ static void FN(pack_values)(const WORK *w, const REAL *row, REAL *to)
         to[n] = row[d + n];
 }
 
-/* Step 3: a block of keys and values as REAL. Keys are read in place when they are REAL already and in one page. Values are
- * packed into [tile of VALUE_TILE columns][key][VALUE_TILE], so that a tile is one stream: in their own layout its rows are
- * a power of two apart as a rule, and fall into a few sets of the cache. Columns beyond Dv are 0. */
+/* Step 3: a block of keys and values as REAL. Keys are read in place when they are REAL already and in one page. Values
+ * are packed into [tile of VALUE_TILE columns][key][VALUE_TILE], so that a tile is one stream: in their own layout its
+ * rows are a power of two apart as a rule, and fall into a few sets of the cache. Columns beyond Dv are 0. */
 static KEYS FN(load_keys)(const WORK *w, int64_t part, int64_t begin, int64_t count)
 {
     const attn_dtype dtype = w->setup->problem->dtype;
@@ -249,15 +249,15 @@ static KEYS FN(load_keys)(const WORK *w, int64_t part, int64_t begin, int64_t co
                 memcpy(to, row, (size_t)w->D * sizeof(REAL));
         }
         for (int64_t j = 0; j < run; j++)
-            FN(pack_values)(w,
-                            CONVERT_FROM(dtype, v_from + (size_t)(j * v->row_stride) * element, w->rows, w->Dv),
-                            w->v_block + (first + j) * VALUE_TILE);
+            FN(pack_values)
+            (w, CONVERT_FROM(dtype, v_from + (size_t)(j * v->row_stride) * element, w->rows, w->Dv),
+             w->v_block + (first + j) * VALUE_TILE);
     }
     return keys;
 }
 
-/* What is needed after a block of keys: the next one of the part, which begins at local row `begin`, or where there is none
- * the place of the output. */
+/* What is needed after a block of keys: the next one of the part, which begins at local row `begin`, or where there is
+ * none the place of the output. */
 static row_streams FN(stream_ahead)(const WORK *w, int64_t part, int64_t begin, int64_t end)
 {
     const attn_task *task = w->task;
@@ -292,8 +292,8 @@ static row_streams FN(stream_ahead)(const WORK *w, int64_t part, int64_t begin, 
     return streams;
 }
 
-/* A panel's keys in a block: the last vector sees none before `all`, the first none from `all_end` on; between, some lanes
- * may still be masked. Register tiles leave out the vector that sees nothing. */
+/* A panel's keys in a block: the last vector sees none before `all`, the first none from `all_end` on; between, some
+ * lanes may still be masked. Register tiles leave out the vector that sees nothing. */
 typedef struct SPAN {
     int64_t from, all, all_end, to; /* in the block, rising */
 } SPAN;

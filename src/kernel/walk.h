@@ -18,8 +18,8 @@ static inline void find_positions(const attn_segments *part, int64_t begin, int6
     }
 }
 
-/* attn_segments_below for rising global numbers: *next segments began below the last one asked for. Neighbouring rows of a
- * striped layout end a segment apart, which a step finds faster than a search. */
+/* attn_segments_below for rising global numbers: *next segments began below the last one asked for. Neighbouring rows
+ * of a striped layout end a segment apart, which a step finds faster than a search. */
 static inline int64_t find_below(const attn_segments *part, int64_t global, int64_t *next)
 {
     enum { STEPS = 4 };

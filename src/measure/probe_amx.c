@@ -1,5 +1,5 @@
-/* The peak of bfloat16 products of tiles (TDPBF16PS of AMX): C [16 x 16 float32] += A [16 x 32] B [32 x 16], four sums in
- * turn, as a product of matrices has them: one A with two B, another A with the same. Operands stay in tiles. */
+/* The peak of bfloat16 products of tiles (TDPBF16PS of AMX): C [16 x 16 float32] += A [16 x 32] B [32 x 16], four sums
+ * in turn, as a product of matrices has them: one A with two B, another A with the same. Operands stay in tiles. */
 #include "core/cpu.h"
 #include "measure/probe.h"
 

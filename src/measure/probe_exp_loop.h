@@ -1,5 +1,5 @@
-/* Exponentials: 2^x as the softmax of the kernels has it (core/vector.h), of scores in the L1 cache, which are left there
- * as weights and added up. Included by probe_vector_level.h. */
+/* Exponentials: 2^x as the softmax of the kernels has it (core/vector.h), of scores in the L1 cache, which are left
+ * there as weights and added up. Included by probe_vector_level.h. */
 enum { EXP_VECTORS = 64, EXP_LANES = VECTOR_BYTES / sizeof(REAL) };
 
 static void FN(exp_pass)(void *context, int thread, int64_t passes)

@@ -1,7 +1,7 @@
 /* The multiply-add peak of one type at one level: independent chains x = x a + b, each in a register of its own. A
  * result is ready after about 4 cycles and there are at most two units, so 8 chains keep them busy and the others cover
- * what is slower. The loop has no load and no store. Where a level has no fused instruction, as SSE2 has none, a link of
- * a chain is a product and a sum. Included for each type by probe_vector_level.h. */
+ * what is slower. The loop has no load and no store. Where a level has no fused instruction, as SSE2 has none, a link
+ * of a chain is a product and a sum. Included for each type by probe_vector_level.h. */
 
 static void FN(fma_pass)(void *context, int thread, int64_t passes)
 {

@@ -1,4 +1,5 @@
-/* Parts in steps, for loops over all ranks: ranks of one sequence index have the same rows and differ in their heads. */
+/* Parts in steps, for loops over all ranks: ranks of one sequence index have the same rows and differ in their
+ * heads. */
 #ifndef PLAN_PART_H
 #define PLAN_PART_H
 

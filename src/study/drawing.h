@@ -1,5 +1,5 @@
-/* What the pictures share: colours, text and axes in gnuplot's language. All text stands in single quotes, where gnuplot
- * substitutes nothing. */
+/* What the pictures share: colours, text and axes in gnuplot's language. All text stands in single quotes, where
+ * gnuplot substitutes nothing. */
 #ifndef ATTN_STUDY_DRAWING_H
 #define ATTN_STUDY_DRAWING_H
 

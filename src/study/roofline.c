@@ -1,6 +1,6 @@
-/* The roofline (Williams, Waterman and Patterson 2009): rate over arithmetic intensity, the operations of a case for each
- * byte that it must read or write at least. Roofs are what the cases' own launches measured: the peak of the arithmetic of
- * their kernels, and what the read bandwidth allows at an intensity. */
+/* The roofline (Williams, Waterman and Patterson 2009): rate over arithmetic intensity, the operations of a case for
+ * each byte that it must read or write at least. Roofs are what the cases' own launches measured: the peak of the
+ * arithmetic of their kernels, and what the read bandwidth allows at an intensity. */
 #include "study/describe.h"
 #include "study/drawing.h"
 #include "study/gnuplot.h"
@@ -113,8 +113,8 @@ static void find_extent(roofline_drawing *d)
     d->y_hi *= 2;
 }
 
-/* The line of a roof, up the bandwidth and along the peak, and its name at the right end; the name stands below the line
- * where that of the roof beneath would be touched. */
+/* The line of a roof, up the bandwidth and along the peak, and its name at the right end; the name stands below the
+ * line where that of the roof beneath would be touched. */
 static void write_roof(const roofline_drawing *d, size_t r, double *labelled, FILE *script)
 {
     const roof *at = &d->roofs[r];

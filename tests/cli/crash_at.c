@@ -1,5 +1,6 @@
-/* Preloaded into attnbench: the process kills itself before the CRASH_AT-th step on a file whose path holds CRASH_PATH. A
- * step is a call that changes what is in a file or in a folder. Without CRASH_AT the steps are counted in CRASH_COUNT. */
+/* Preloaded into attnbench: the process kills itself before the CRASH_AT-th step on a file whose path holds CRASH_PATH.
+ * A step is a call that changes what is in a file or in a folder. Without CRASH_AT the steps are counted in
+ * CRASH_COUNT. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

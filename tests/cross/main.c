@@ -1,5 +1,5 @@
-/* harness.h for one process and without libraries, where there is neither an MPI nor a CUnit for the target. CUnit's macros
- * arrive at its one function below. */
+/* harness.h for one process and without libraries, where there is neither an MPI nor a CUnit for the target. CUnit's
+ * macros arrive at its one function below. */
 #include "harness.h"
 
 #include <stdio.h>

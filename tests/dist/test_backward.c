@@ -1,4 +1,5 @@
-/* The distributed backward pass: the reference cases, problems whose key-value heads are shared, and the check itself. */
+/* The distributed backward pass: the reference cases, problems whose key-value heads are shared, and the check
+ * itself. */
 #include "fixture.h"
 #include "harness.h"
 

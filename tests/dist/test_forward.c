@@ -108,8 +108,8 @@ static void expect_all_used(const rows_used *used, attn_dtype dtype)
                         attn_kernel_available(attn_kernel_at(k), ATTN_PASS_FORWARD, dtype, NULL, 0));
 }
 
-/* Calls visit for every plan that can run on all ranks: every row of every table is in one, whatever the problem and the
- * number of ranks. A plan that cannot run says why. */
+/* Calls visit for every plan that can run on all ranks: every row of every table is in one, whatever the problem and
+ * the number of ranks. A plan that cannot run says why. */
 static void for_all_plans(const attn_problem *problem, void (*visit)(const attn_plan *plan, void *context),
                           void *context)
 {

@@ -1,6 +1,6 @@
 /* The bytes and messages that every exchange and combine predicts are those that it sends: the MPI calls of a pass are
- * counted by wrapping them. Nominal: what a rank must hand to each other rank, without itself. A call that is not wrapped
- * here counts as nothing, so that an exchange that uses one fails until it is added. */
+ * counted by wrapping them. Nominal: what a rank must hand to each other rank, without itself. A call that is not
+ * wrapped here counts as nothing, so that an exchange that uses one fails until it is added. */
 #include "fixture.h"
 #include "harness.h"
 

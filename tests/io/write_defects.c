@@ -1,4 +1,5 @@
-/* write_defects FOLDER: writes the files of defects.h into an existing folder, "nan sink" as nan-sink.h5. One process. */
+/* write_defects FOLDER: writes the files of defects.h into an existing folder, "nan sink" as nan-sink.h5. One
+ * process. */
 #include "defects.h"
 
 #include <mpi.h>

@@ -1,4 +1,5 @@
-/* bfloat16 in every kernel: the error next to that of rounding the exact result, and inputs at the edges of the type. */
+/* bfloat16 in every kernel: the error next to that of rounding the exact result, and inputs at the edges of the
+ * type. */
 #include "fixture.h"
 #include "harness.h"
 
@@ -64,8 +65,8 @@ static double rounded(double x)
     return attn_load(ATTN_BFLOAT16, &bits, 0);
 }
 
-/* The largest error may be twice that of rounding the exact result. lse is a float32 number and not made of rounded weights:
- * its error is far below the 8 bits of bfloat16. */
+/* The largest error may be twice that of rounding the exact result. lse is a float32 number and not made of rounded
+ * weights: its error is far below the 8 bits of bfloat16. */
 static void check_error(const attn_kernel *kernel, const fixture *f)
 {
     const attn_shape *s = &f->problem.shape;
@@ -117,7 +118,8 @@ static void fill(void *array, int64_t count, double value)
         attn_store(ATTN_BFLOAT16, array, (size_t)n, value);
 }
 
-/* A partial result is float32: equal keys weigh the same, so o is the mean of V but for float32 sums and rounded weights. */
+/* A partial result is float32: equal keys weigh the same, so o is the mean of V but for float32 sums and rounded
+ * weights. */
 static void check_mean(const attn_kernel *kernel, const fixture *f)
 {
     const attn_shape *s = &f->problem.shape;

@@ -109,7 +109,8 @@ static void check(const attn_problem *problem)
     fixture_drop(&f);
 }
 
-/* Every number of rows of a tile, and more than one tile; keys of several ranges; widths of whole vectors and others. */
+/* Every number of rows of a tile, and more than one tile; keys of several ranges; widths of whole vectors and
+ * others. */
 static void test_shapes(void)
 {
     static const int64_t shapes[][7] = {

@@ -14,8 +14,8 @@ typedef struct paged {
     int64_t pages;  /* of a sequence */
 } paged;
 
-/* Pages of all batches in an order that is none: multiplied by 7, modulo a count that 7 does not divide. Rows beyond the
- * keys, and pages that belong to nobody, are all ones: NaN. */
+/* Pages of all batches in an order that is none: multiplied by 7, modulo a count that 7 does not divide. Rows beyond
+ * the keys, and pages that belong to nobody, are all ones: NaN. */
 static paged make_paged(const fixture *f, const char *from, int64_t width, int64_t page_rows)
 {
     const attn_shape *s = &f->problem.shape;

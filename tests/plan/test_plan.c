@@ -110,7 +110,8 @@ static void test_volumes(void)
     }
 }
 
-/* Uneven division: what all ranks send together is what all others must receive, and the totals are those of the ranks. */
+/* Uneven division: what all ranks send together is what all others must receive, and the totals are those of the
+ * ranks. */
 static void test_uneven_volumes(void)
 {
     static const int64_t kv_len[] = {17, 61};

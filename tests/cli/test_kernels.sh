@@ -75,7 +75,7 @@ check "there are valid ones" test "$(column status backward.csv | grep -cx valid
 check "the pass" test "$(column pass backward.csv | sort -u)" = backward
 { head -n 1 backward.csv && grep ',valid,' backward.csv; } >valid.csv
 # 40 * 41 / 2 pairs of 4 heads, 10 * 16 operations each.
-check "operations" test "$(column flops valid.csv | sort -u)" -eq $((40 * 41 / 2 * 4 * 160))
+check "operations" test "$(column flops valid.csv | sort -u)" -eq $((40 * 41 * 4 * 160 / 2))
 expect 3 0 run "${short[@]}" --pass backward --seq 33 --heads 6 --kv-heads 2 --alibi --sinks --softcap 5 --window-left 9 \
     --ranks 1,3 --grid auto,1x3 --exchange none --output heads.h5
 check "nothing is invalid" lacks "$out" INVALID

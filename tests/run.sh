@@ -13,6 +13,8 @@
 # stage alone: tests/run.sh -R io/   tests/run.sh -j 8
 # What a stage prints is also in build/ci/NAME.log. A stage whose tool is not installed is skipped; with CI=true it fails,
 # and warnings of the compiler are errors in every stage. Exit 0: no stage failed.
+#
+# ATTN_CI_SECONDS in the environment: what has gone before, counted in the total time.
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -26,6 +28,7 @@ jobs=$(nproc 2>/dev/null || echo 2)
 short='^(core|kernel|plan|measure|study)/|^(dist|io)/.*\.np[13]$'
 long='^dist/golden'
 no_tool=77
+ci_seconds=900
 
 usage() {
     printf 'run: %s; the stages are: %s\n' "$1" "$all_stages" >&2
@@ -168,7 +171,11 @@ for stage in $stages; do
     summary+=$line
 done
 
-printf '\n%s' "$summary"
+total=$((SECONDS + ${ATTN_CI_SECONDS:-0}))
+printf '\n%s%-21s %4d s\n' "$summary" total $total
+# A time fails nothing: it is the machine's as much as the project's.
+[ "${CI:-}" != true ] || [ $total -le $ci_seconds ] ||
+    printf 'run: warning: %d s in all; continuous integration is meant to stay below %d s on two cores\n' $total $ci_seconds
 # The counts of the whole suite last, as ctest has them.
 if [[ " $stages " == *' tests '* ]]; then
     printf '\n'

@@ -13,7 +13,7 @@
 
 /* Keys of a range. About RANGES of them all together, so that there is work for many threads; each long enough for what a
  * task costs besides its keys. A multiple of the block. */
-enum { RANGES = 256, LEAST_KEYS = 256, MOST_KEYS = 4096 };
+enum { RANGES = 128, LEAST_KEYS = 256, MOST_KEYS = 4096 };
 
 struct attn_decode {
     const attn_forward_setup *setup;
@@ -108,7 +108,7 @@ attn_status attn_decode_create(const attn_kernel *kernel, const attn_forward_set
 {
     const attn_problem *problem = setup->problem;
     const size_t element = attn_dtype_size(attn_dtype_accumulator(problem->dtype));
-    const int64_t line = ATTN_ALIGNMENT / (int64_t)element, keys = choose_keys(setup, groups, count);
+    const int64_t line = ATTN_DECODE_O_BYTES / (int64_t)element, keys = choose_keys(setup, groups, count);
     attn_decode *decode = calloc(1, sizeof *decode);
     size_t bytes = 0;
 

@@ -9,6 +9,9 @@
 
 #include "kernel/kernel.h"
 
+/* Rows of partial results are a multiple of the longest line of values, of two vectors (decode_level.h). */
+enum { ATTN_DECODE_O_BYTES = 128 };
+
 /* Folded rows up to which decoding is chosen, and keys of a block: enough to hide that each block rescales the sums, few
  * enough for the block after the one at hand to be on its way to the second-level cache. */
 enum { ATTN_DECODE_ROWS = 16, ATTN_DECODE_BLOCK = 64 };
@@ -45,7 +48,7 @@ attn_decode_cursor attn_decode_open(const attn_forward_setup *setup, const attn_
 void attn_decode_next(attn_decode_cursor *cursor, attn_decode_keys *keys);
 
 /* Computes one task.
- *   o        out, [rows][stride] accumulator type
+ *   o        out, [rows][stride] accumulator type; written up to the stride, whole multiples of ATTN_DECODE_O_BYTES
  *   lse      out, [rows] accumulator type
  *   scratch  [scratch_bytes], 64-byte aligned, this thread's own, contents undefined before and after */
 typedef void attn_task_decode(const attn_forward_setup *setup, const attn_forward_buffers *buffers,

@@ -415,22 +415,32 @@ static inline __attribute__((always_inline)) void FN(visit)(const attn_dtype typ
     }
 }
 
-/* Step 7: divide, write the partial o and lse. */
-static void FN(store_tile)(const attn_dtype type, const WORK *w, const TILE *tile, REAL *o, int64_t stride, REAL *lse)
+/* Step 7: divide, write the partial o, in whole lines, and lse. */
+static inline __attribute__((always_inline)) void FN(store_tile)(const attn_dtype type, const WORK *w, const TILE *tile,
+                                                                 REAL *o, int64_t stride, REAL *lse)
 {
-    const int J = WIDTH / tile->size, vectors = FN(line_vectors)(type);
+    const int J = WIDTH / tile->size;
 
     for (int n = 0; n < tile->rows; n++) {
         const REAL *from = tile->o + n * w->o_stride;
-        REAL sum = 0, *to = o + (tile->first + n) * stride;
+        REAL sum = 0, scale, *to = o + (tile->first + n) * stride;
 
         for (int j = 0; j < J; j++)
             sum += tile->sum[n * J + j];
-        for (int64_t d = 0; d < w->Dv; d++) {
-            const int64_t in_line = d % (vectors * WIDTH);
-            const int64_t place = type == ATTN_BFLOAT16 ? in_line % 2 * WIDTH + in_line / 2 : in_line;
+        scale = sum == 0 ? 0 : 1 / sum;
+        for (int64_t d = 0; d < w->o_stride; d += FN(line_vectors)(type) * WIDTH) {
+            const VEC first = FN(load)(from + d) * scale;
 
-            to[d] = from[d - in_line + place] * (sum == 0 ? 0 : 1 / sum);
+            if (type == ATTN_BFLOAT16) { /* even and odd columns */
+                const VEC second = FN(load)(from + d + WIDTH) * scale;
+
+                FN(store)(to + d, __builtin_shufflevector(first, second, ZIP(LOW)));
+                FN(store)(to + d + WIDTH, __builtin_shufflevector(first, second, ZIP(HIGH)));
+            } else {
+                FN(store)(to + d, first);
+                if (type == ATTN_FLOAT16)
+                    FN(store)(to + d + WIDTH, FN(load)(from + d + WIDTH) * scale);
+            }
         }
         lse[tile->first + n] = (REAL)(sum == 0 ? -INFINITY : (double)tile->max[n * J] * LN_2 + log((double)sum));
     }

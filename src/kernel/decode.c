@@ -11,8 +11,8 @@
 #include <omp.h>
 #include <stdlib.h>
 
-/* Keys of a range. About RANGES of them all together, so that there is work for many threads; each long enough for what a
- * task costs besides its keys. A multiple of the block. */
+/* Keys of a range. About RANGES of them all together, so that there is work for many threads; each long enough for what
+ * a task costs besides its keys. A multiple of the block. */
 enum { RANGES = 128, LEAST_KEYS = 256, MOST_KEYS = 4096 };
 
 struct attn_decode {

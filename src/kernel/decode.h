@@ -1,8 +1,9 @@
 /* Few query rows against many keys: the contract between the plan (decode.c) and the kernels (decode_level.h).
  *
- * The keys of each group of query heads are cut into ranges, and a task is all folded rows of the group against one range.
- * It gives a partial result, o and lse in the accumulator type, and the partial results of a row are merged in the order of
- * the keys. The ranges depend on the problem alone, so neither the number of threads nor their timing changes a bit.
+ * The keys of each group of query heads are cut into ranges, and a task is all folded rows of the group against one
+ * range. It gives a partial result, o and lse in the accumulator type, and the partial results of a row are merged in
+ * the order of the keys. The ranges depend on the problem alone, so neither the number of threads nor their timing
+ * changes a bit.
  */
 #ifndef KERNEL_DECODE_H
 #define KERNEL_DECODE_H
@@ -12,8 +13,8 @@
 /* Rows of partial results are a multiple of the longest line of values, of two vectors (decode_level.h). */
 enum { ATTN_DECODE_O_BYTES = 128 };
 
-/* Folded rows up to which decoding is chosen, and keys of a block: enough to hide that each block rescales the sums, few
- * enough for the block after the one at hand to be on its way to the second-level cache. */
+/* Folded rows up to which decoding is chosen, and keys of a block: enough to hide that each block rescales the sums,
+ * few enough for the block after the one at hand to be on its way to the second-level cache. */
 enum { ATTN_DECODE_ROWS = 16, ATTN_DECODE_BLOCK = 64 };
 
 typedef struct attn_decode_task {

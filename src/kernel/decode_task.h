@@ -1,8 +1,8 @@
 /* Decoding for one arithmetic type; included by decode_level.h once for float and once for double, after core/vector.h.
  *
- * There are too few query rows to fill the lanes of a vector, so vectors run along D and Dv: each vector of keys or values is
- * read once from its own layout and used by all rows of a tile. A tile has R query rows, R = 1, 2, 4 or 8, and takes
- * J = WIDTH / R keys at a time:
+ * There are too few query rows to fill the lanes of a vector, so vectors run along D and Dv: each vector of keys or
+ * values is read once from its own layout and used by all rows of a tile. A tile has R query rows, R = 1, 2, 4 or 8,
+ * and takes J = WIDTH / R keys at a time:
  *
  *     R x J sums of q k         (score_keys)   added up across their lanes into one vector, lane r J + j
  *     2^(score - max)           (softmax)      vertical, as lanes keep their row; only the maximum is shared by J lanes
@@ -117,8 +117,8 @@ static inline __attribute__((always_inline)) void FN(load_tile)(const attn_dtype
     memset(tile->o, 0, (size_t)(tile->size * w->o_stride) * sizeof(REAL));
 }
 
-/* Step 2: q k of R rows and J keys, four keys at a time, which are enough to keep the multipliers busy. The line of the key
- * ahead is on its way while one is used. */
+/* Step 2: q k of R rows and J keys, four keys at a time, which are enough to keep the multipliers busy. The line of the
+ * key ahead is on its way while one is used. */
 static inline __attribute__((always_inline)) void FN(score_line)(const int R, const int K, const attn_dtype type,
                                                                  const WORK *w, const TILE *tile, const char *const *k,
                                                                  const char *const *ahead, int64_t n, bool whole,

@@ -115,10 +115,13 @@ ATTN_API void attn_forward_destroy(attn_forward *forward);
  *   buffers  in; o and lse are written and overlap nothing */
 ATTN_API void attn_forward_execute(attn_forward *forward, const attn_forward_buffers *buffers);
 
-/* Tells the bytes that create allocated (tasks and scratch of all threads). */
+/* Tells the bytes that create allocated (tasks and scratch of all threads): what a caller that plans its memory adds to
+ * the arrays'. */
 ATTN_API size_t attn_forward_bytes(const attn_forward *forward);
 
-/* Counts the visible (query, key) pairs of this call, summed over batches and heads. */
+/* Counts the visible (query, key) pairs of this call, summed over batches and heads: with 2 (D + Dv) operations each,
+ * the work to which a caller relates the time of a call on parts. attn_mask_pairs has those of a head of the whole
+ * problem. */
 ATTN_API int64_t attn_forward_pairs(const attn_forward *forward);
 
 /* Most elements of the weights of attn_weights: 128 MiB. */

@@ -63,10 +63,6 @@ ATTN_API attn_status attn_part_create(const attn_problem *problem, attn_grid gri
                                       attn_part **out, attn_error *error);
 ATTN_API void attn_part_destroy(attn_part *part);
 
-/* Counts the visible pairs of the part's query rows with all keys, summed over batches and the part's heads: its
- * compute work. */
-ATTN_API double attn_part_pairs(const attn_problem *problem, const attn_part *part);
-
 #ifdef __cplusplus
 }
 #endif

@@ -25,7 +25,8 @@ typedef enum attn_stream {
     ATTN_STREAM_TEST
 } attn_stream;
 
-/* Draws one number: uniform on [0, 2^64). */
+/* Draws one number: uniform on [0, 2^64), the generator's own words, from which a caller makes any other distribution
+ * with the same independence of who draws. */
 ATTN_API uint64_t attn_random_bits(uint64_t seed, attn_stream stream, uint64_t index);
 
 /* Draws one number: uniform on [0, bound), bound > 0. */

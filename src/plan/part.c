@@ -63,8 +63,3 @@ double attn_part_head_pairs(const attn_problem *problem, const attn_segments *ro
             }
     return pairs * (double)(problem->shape.batch / batches);
 }
-
-double attn_part_pairs(const attn_problem *problem, const attn_part *part)
-{
-    return part->head_count == 0 ? 0 : attn_part_head_pairs(problem, part->q_rows) * (double)part->head_count;
-}

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_NUMBERED = 24, ROOF_NAME_MAX = 96, WIDTH = 1200, HEIGHT = 800 };
+enum { MOST_NUMBERED = 24, ROOF_NAME_MAX = 96, WIDTH = 1200, HEIGHT = 800, TEXT_HEIGHT = 18 };
 
 #define LEFT 0.08
 #define RIGHT 0.97
@@ -113,18 +113,19 @@ static void find_extent(roofline_drawing *d)
     d->y_hi *= 2;
 }
 
-/* The line of a roof, up the bandwidth and along the peak, and its name at the right end; the name stands below the
- * line where that of the roof beneath would be touched. */
-static void write_roof(const roofline_drawing *d, size_t r, double *labelled, FILE *script)
+/* The line of a roof, up the bandwidth and along the peak, and above its right end its name, higher where it would touch
+ * that of the roof beneath.
+ *   pixels  in, height of the panel */
+static void write_roof(const roofline_drawing *d, size_t r, double pixels, double *labelled, FILE *script)
 {
     const roof *at = &d->roofs[r];
     const double peak = 1e-9 * at->peak, ridge = at->bandwidth > 0 ? at->peak / at->bandwidth : d->x_lo;
-    const double step = pow(d->y_hi / d->y_lo, 0.027);
-    double place = peak * step;
+    const double pixel = pow(d->y_hi / d->y_lo, 1 / pixels), least = *labelled * pow(pixel, TEXT_HEIGHT);
+    double place = peak * pow(pixel, TEXT_HEIGHT / 2 + 3);
     char text[ROOF_NAME_MAX + 32];
 
-    if (place < *labelled * step * step)
-        place = *labelled * step * step;
+    if (place < least)
+        place = least;
     *labelled = place;
     fprintf(script, "$r%zu << END\n", r);
     if (at->bandwidth > 0)
@@ -192,6 +193,22 @@ static bool first_of_group(const roofline_drawing *d, size_t p)
     return true;
 }
 
+/* How many earlier points are so near that their numbers stand where that of this one would. */
+static int near_before(const roofline_drawing *d, size_t p)
+{
+    const attn_point *point = d->points[p];
+    int count = 0;
+
+    for (size_t q = 0; q < p; q++) {
+        const attn_point *other = d->points[q];
+        const double x = log(intensity(point) / intensity(other)) / log(d->x_hi / d->x_lo);
+        const double y = log(point->flops / point->time * other->time / other->flops) / log(d->y_hi / d->y_lo);
+
+        count += fabs(x) < 0.02 && fabs(y) < 0.05;
+    }
+    return count;
+}
+
 static void write_points(const roofline_drawing *d, FILE *script)
 {
     for (size_t p = 0; p < d->count; p++) {
@@ -200,8 +217,8 @@ static void write_points(const roofline_drawing *d, FILE *script)
         fprintf(script, "$p%zu << END\n%.9g %.9g %.9g %.9g\nEND\n", p, intensity(point),
                 1e-9 * point->flops / point->time, 1e-9 * point->flops / point->hi, 1e-9 * point->flops / point->lo);
         if (d->count <= MOST_NUMBERED)
-            fprintf(script, "set label '%zu' at %.9g, %.9g left offset %d, 0 front\n", p + 1, intensity(point),
-                    1e-9 * point->flops / point->time, 1 + (int)(p % 2));
+            fprintf(script, "set label '%zu' at %.9g, %.9g left offset %.1f, 0 front\n", p + 1, intensity(point),
+                    1e-9 * point->flops / point->time, 1 + 2.5 * near_before(d, p));
     }
 }
 
@@ -252,7 +269,7 @@ static void write_script(const roofline_drawing *d, const char *terminal, FILE *
         longest = strlen(d->names[p]) > longest ? strlen(d->names[p]) : longest;
         entries += first_of_group(d, p);
     }
-    columns = longest > 60 ? 1 : longest > 36 ? 2 : longest > 24 ? 3 : 4;
+    columns = longest > 78 ? 1 : longest > 44 ? 2 : longest > 30 ? 3 : 4;
     bottom = 0.155 + 0.031 * (double)((entries + (size_t)columns - 1) / (size_t)columns);
     fprintf(script, "set terminal %s\nset encoding utf8\nset datafile missing 'NaN'\n", terminal);
     fputs("set multiplot\nset key off\nset border 3 lw 1.2\nset grid lt 1 lw 0.6 lc rgb '#C8C8C8'\n"
@@ -266,7 +283,7 @@ static void write_script(const roofline_drawing *d, const char *terminal, FILE *
     attn_draw_log_ticks("x", d->x_lo, d->x_hi, script);
     attn_draw_log_ticks("y", d->y_lo, d->y_hi, script);
     for (size_t r = 0; r < d->roof_count; r++)
-        write_roof(d, r, &labelled, script);
+        write_roof(d, r, (top - bottom) * HEIGHT, &labelled, script);
     write_bandwidths(d, bottom, top, script);
     write_points(d, script);
     write_plot(d, script);

@@ -62,6 +62,8 @@ typedef struct WORK {
     bool alibi;
     bool full; /* all rows of the block see all keys of the task */
     int row_count;
+    int64_t next_row; /* the block after this one, which is brought towards the second-level cache */
+    int next_count;
     int64_t first_key;                             /* global number */
     SWORD lo[BACKWARD_ROWS], hi[BACKWARD_ROWS];    /* keys of the task that each row sees; empty beyond row_count */
     REAL lse[BACKWARD_ROWS], delta[BACKWARD_ROWS]; /* lse in units of log 2 */
@@ -391,10 +393,27 @@ static void FN(hide)(const WORK *w, const PANEL *panel, int row, REAL *restrict 
         }
 }
 
+/* A few rows of the next block, beside a register tile: a burst of them would keep the loads of the tiles waiting.
+ *   tile  in, 0 .. tiles - 1: a share of the rows */
+static inline void FN(prefetch_rows)(const WORK *w, const attn_array *array, int64_t columns, int tile, int tiles)
+{
+    const size_t element = attn_dtype_size(w->call->setup->problem->dtype), bytes = (size_t)columns * element;
+
+    for (int r = tile * w->next_count / tiles; r < (tile + 1) * w->next_count / tiles; r++) {
+        const int64_t place = attn_backward_place(w->task, array, w->next_row + r);
+        const char *row = (const char *)array->data + (size_t)place * element;
+
+        for (size_t at = 0; at < bytes; at += 64)
+            __builtin_prefetch(row + at, 0, 2);
+    }
+}
+
 /* Step 3: P and dS of a panel. */
 static void FN(find_slopes)(const WORK *w, int n)
 {
     const PANEL *panel = &w->panels[n];
+    const attn_backward_buffers *buffers = w->call->buffers;
+    const int tiles = BACKWARD_ROWS / KEY_TILE;
 
     for (int pass = 0; pass < 2; pass++)
         for (int row = panel->from; row < panel->to; row += KEY_TILE) {
@@ -403,6 +422,9 @@ static void FN(find_slopes)(const WORK *w, int n)
                                w->hi[row + KEY_TILE - 1] >= (n + 1) * LANES;
             VEC sum[KEY_TILE][VECTORS];
 
+            FN(prefetch_rows)
+            (w, pass == 0 ? &buffers->q : &buffers->d_o, pass == 0 ? w->D : w->Dv, n * tiles + row / KEY_TILE,
+             w->panel_count * tiles);
             if (pass == 0) {
                 FN(product_of_rows)(w->q + row * VALUE_TILE, panel->k, w->padded_D, sum);
                 PORTABLE_UNROLL
@@ -622,8 +644,10 @@ static void FN(backward)(const attn_backward_call *call, attn_backward_task *tas
         FN(number_keys)(w, n);
     }
     for (int64_t row = task->first; row < task->last; row += BACKWARD_ROWS) {
-        const int64_t left = task->last - row;
+        const int64_t left = task->last - row, after = left - BACKWARD_ROWS;
 
+        w->next_row = row + BACKWARD_ROWS;
+        w->next_count = (int)(after < 0 ? 0 : after < BACKWARD_ROWS ? after : BACKWARD_ROWS);
         FN(visit_rows)(w, row, (int)(left < BACKWARD_ROWS ? left : BACKWARD_ROWS));
     }
     FN(store_gradients)(w);

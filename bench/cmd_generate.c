@@ -8,8 +8,6 @@
 #include <attn/input.h>
 
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 static const option_key keys[] = {
     OPTION_BATCH,        OPTION_HEADS,      OPTION_KV_HEADS, OPTION_SEQ,    OPTION_KV_SEQ,
@@ -93,7 +91,7 @@ static attn_status write_chunk(const bench *launch, const array_writer *to, int6
         status = attn_input_write(to->file, to->array, &block, problem->dtype, to->data, error);
     }
     attn_segments_destroy(rows);
-    return attn_comm_agree(launch->comm, status, error);
+    return status;
 }
 
 /* Collective. */
@@ -124,9 +122,7 @@ static attn_status write_file(const bench *launch, const char *path, const attn_
     for (int i = 0; i < ATTN_INPUT_ARRAY_COUNT; i++)
         stored[i] = problem->dtype;
     if (status == ATTN_OK)
-        status = attn_input_create(launch->comm, path, problem, stored, present, &file, error);
-    if (status == ATTN_FILE)
-        status = ATTN_ARGUMENT; /* what cannot be opened is the user's to mend */
+        status = attn_input_create(launch->comm, path, false, problem, stored, present, &file, error);
     for (size_t i = 0; status == ATTN_OK && i < sizeof arrays / sizeof arrays[0]; i++) {
         array_writer to = {
             .file = file, .array = arrays[i].array, .stream = arrays[i].stream, .seed = seed, .threads = cores.threads};
@@ -152,21 +148,6 @@ static void tell(const bench *launch, const char *path, const attn_problem *prob
                  bytes / 1e9 / seconds);
 }
 
-static attn_status check_output(const bench *launch, const char *path, attn_error *error)
-{
-    double exists = 0;
-    attn_status status;
-
-    if (path == NULL || *path == '\0')
-        return attn_error_set(error, ATTN_ARGUMENT, "--output: the name of the file to write is needed");
-    if (launch->rank == 0)
-        exists = access(path, F_OK) == 0;
-    status = attn_comm_max(launch->comm, &exists, 1, error);
-    if (status != ATTN_OK || exists == 0)
-        return status;
-    return attn_error_set(error, ATTN_ARGUMENT, "--output %s: exists; a new name is accepted", shown_path(path).text);
-}
-
 static attn_status perform(const bench *launch, const options *given, attn_error *error)
 {
     const char *path = option_text(given, OPTION_OUTPUT);
@@ -182,8 +163,8 @@ static attn_status perform(const bench *launch, const options *given, attn_error
 
         status = bench_case_problem(&lists, &point, launch->ranks, &one, error);
     }
-    if (status == ATTN_OK)
-        status = check_output(launch, path, error);
+    if (status == ATTN_OK && (path == NULL || *path == '\0'))
+        status = attn_error_set(error, ATTN_ARGUMENT, "--output: the name of the file to write is needed");
     if (status == ATTN_OK)
         status = write_file(launch, path, &one.problem, lists.seed, error);
     if (status == ATTN_OK && !option_given(given, OPTION_QUIET))

@@ -20,14 +20,12 @@ static const option_set set = {
 };
 
 /* Prints a table under a heading and destroys it. */
-static attn_status print_section(const char *heading, attn_table *table, attn_status filled)
+static attn_status print_section(const char *heading, attn_table *table)
 {
-    attn_status status = filled;
+    attn_status status;
 
-    if (status == ATTN_OK) {
-        printf("%s\n", heading);
-        status = attn_table_print(table, ATTN_TABLE_TEXT, stdout);
-    }
+    printf("%s\n", heading);
+    status = attn_table_print(table, ATTN_TABLE_TEXT, stdout);
     attn_table_destroy(table);
     return status;
 }
@@ -55,36 +53,23 @@ static void write_passes(const attn_kernel *kernel, const bool *forward, char *t
         snprintf(text + used, size - used, all ? ", %s" : ", %s (%s)", attn_pass_name(ATTN_PASS_BACKWARD), types);
 }
 
-static attn_status add_kernel(attn_table *table, const attn_kernel *kernel)
+static void add_kernel(attn_table *table, const attn_kernel *kernel)
 {
     char reason[ATTN_MESSAGE_MAX] = "", passes[128] = "-";
     bool can[ATTN_DTYPE_COUNT], any = false;
-    attn_status status = attn_table_cell(table, "%s", attn_kernel_name(kernel));
 
-    for (int dtype = 0; status == ATTN_OK && dtype < ATTN_DTYPE_COUNT; dtype++) {
+    attn_table_cell(table, "%s", attn_kernel_name(kernel));
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
         can[dtype] = attn_kernel_available(kernel, ATTN_PASS_FORWARD, (attn_dtype)dtype, reason, sizeof reason);
         any = any || can[dtype];
-        status = attn_table_cell(table, "%s", can[dtype] ? "yes" : "no");
+        attn_table_cell(table, "%s", can[dtype] ? "yes" : "no");
     }
-    if (status == ATTN_OK && any)
+    if (any)
         write_passes(kernel, can, passes, sizeof passes);
-    if (status == ATTN_OK)
-        status = attn_table_cell(table, "%s", passes);
-    if (status == ATTN_OK)
-        status = attn_table_cell(table, "%s", attn_kernel_peak(kernel) != NULL ? attn_kernel_peak(kernel) : "fma");
-    if (status == ATTN_OK)
-        status =
-            attn_table_cell(table, "%s%s%s", attn_kernel_summary(kernel), any ? "" : "; not here: ", any ? "" : reason);
-    return status == ATTN_OK ? attn_table_end_row(table) : status;
-}
-
-static attn_status fill_kernels(attn_table *table)
-{
-    attn_status status = ATTN_OK;
-
-    for (size_t i = 0; status == ATTN_OK && i < attn_kernel_count(); i++)
-        status = add_kernel(table, attn_kernel_at(i));
-    return status;
+    attn_table_cell(table, "%s", passes);
+    attn_table_cell(table, "%s", attn_kernel_peak(kernel) != NULL ? attn_kernel_peak(kernel) : "fma");
+    attn_table_cell(table, "%s%s%s", attn_kernel_summary(kernel), any ? "" : "; not here: ", any ? "" : reason);
+    attn_table_end_row(table);
 }
 
 static attn_status list_kernels(attn_error *error)
@@ -98,11 +83,12 @@ static attn_status list_kernels(attn_error *error)
         used += (size_t)snprintf(columns + used, sizeof columns - used, "|<%s", attn_dtype_name((attn_dtype)dtype));
     snprintf(columns + used, sizeof columns - used, "|<passes|<peak|<meaning");
     status = attn_table_create(columns, &table, error);
-    if (status == ATTN_OK)
-        status = print_section(
-            "Kernels (--kernel); peak: the probe that bounds them, fma: multiply-adds of the widest vectors", table,
-            fill_kernels(table));
-    return status;
+    if (status != ATTN_OK)
+        return status;
+    for (size_t i = 0; i < attn_kernel_count(); i++)
+        add_kernel(table, attn_kernel_at(i));
+    return print_section(
+        "Kernels (--kernel); peak: the probe that bounds them, fma: multiply-adds of the widest vectors", table);
 }
 
 /* A table of names with their meaning. */
@@ -114,15 +100,13 @@ static attn_status list_names(const char *heading, size_t count, const char *(*n
 
     if (status != ATTN_OK)
         return status;
-    for (size_t i = 0; status == ATTN_OK && i < count; i++) {
-        status = attn_table_cell(table, "%s", name(i));
-        if (status == ATTN_OK)
-            status = attn_table_cell(table, "%s", meaning(i));
-        if (status == ATTN_OK)
-            status = attn_table_end_row(table);
+    for (size_t i = 0; i < count; i++) {
+        attn_table_cell(table, "%s", name(i));
+        attn_table_cell(table, "%s", meaning(i));
+        attn_table_end_row(table);
     }
     printf("\n");
-    return print_section(heading, table, status);
+    return print_section(heading, table);
 }
 
 static const char *exchange_meaning(size_t index)

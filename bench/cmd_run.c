@@ -205,11 +205,12 @@ static attn_status open_output(run *all, attn_error *error)
         status = launch_environment(launch, largest, all->lists.seed, &environment, error);
     if (status != ATTN_OK)
         return status;
-    if (output != NULL)
-        snprintf(all->output, sizeof all->output, "%s", output);
-    else
+    if (output == NULL)
         snprintf(all->output, sizeof all->output, "attnbench-%s.h5", all->launch_id);
-    if (launch->rank == 0) {
+    else if ((size_t)snprintf(all->output, sizeof all->output, "%s", output) >= sizeof all->output)
+        status =
+            attn_error_set(error, ATTN_ARGUMENT, "--output %s: a shorter name is accepted", shown_path(output).text);
+    if (launch->rank == 0 && status == ATTN_OK) {
         status = exports_check(&all->wanted, all->output, error);
         if (status == ATTN_OK)
             status = attn_result_writer_open(all->output, option_given(all->given, OPTION_RESUME), all->launch_id,

@@ -95,7 +95,7 @@ attn_status compare_array(attn_dist *dist, const tensors *arrays, attn_input *in
 
     status = attn_comm_agree(comm, status, error);
     if (status == ATTN_OK)
-        status = attn_comm_agree(comm, attn_input_read(input, array, &block, ATTN_FLOAT64, want, error), error);
+        status = attn_input_read(input, array, &block, ATTN_FLOAT64, want, error);
     if (status == ATTN_OK) {
         compare_own(dist, &got, want, own);
         status = find_worst(dist, own, out, error);
@@ -124,9 +124,9 @@ static attn_status copy_array(MPI_Comm comm, attn_input *from, attn_input *to, a
         status = attn_error_set(error, ATTN_MEMORY, "no memory to copy %s", attn_input_array_path(array));
     status = attn_comm_agree(comm, status, error);
     if (status == ATTN_OK)
-        status = attn_comm_agree(comm, attn_input_read(from, array, &block, dtype, data, error), error);
+        status = attn_input_read(from, array, &block, dtype, data, error);
     if (status == ATTN_OK)
-        status = attn_comm_agree(comm, attn_input_write(to, array, &block, dtype, data, error), error);
+        status = attn_input_write(to, array, &block, dtype, data, error);
     free(data);
     attn_segments_destroy(rows);
     return status;
@@ -155,7 +155,7 @@ static attn_status write_output(attn_dist *dist, attn_input *to, attn_input_arra
             memcpy(own + (size_t)(b * part->head_count) * head_bytes,
                    (const char *)from.data + (size_t)(b * from.head_count + first) * head_bytes,
                    (size_t)part->head_count * head_bytes);
-        status = attn_comm_agree(comm, attn_input_write(to, array, &block, from.dtype, own, error), error);
+        status = attn_input_write(to, array, &block, from.dtype, own, error);
     }
     free(own);
     return status;
@@ -178,9 +178,8 @@ attn_status write_computed(attn_dist *dist, const tensors *arrays, attn_input *i
         if (present[copied[n]])
             stored[copied[n]] = attn_input_stored_dtype(input, copied[n]);
     }
-    status = attn_input_create(attn_dist_comm(dist), path, attn_input_problem(input), stored, present, &to, error);
-    if (status == ATTN_FILE)
-        return ATTN_ARGUMENT; /* what cannot be opened is the user's to mend */
+    status =
+        attn_input_create(attn_dist_comm(dist), path, true, attn_input_problem(input), stored, present, &to, error);
     for (size_t n = 0; status == ATTN_OK && n < sizeof copied / sizeof copied[0]; n++)
         if (present[copied[n]])
             status = copy_array(attn_dist_comm(dist), input, to, copied[n], error);

@@ -69,7 +69,6 @@ static attn_status make_inputs(const measure_context *context, attn_dist *dist, 
         tensors_generate(dist, context->lists->seed, arrays);
     *seconds = attn_clock() - begin;
     *bytes = tensors_input_bytes(dist, input);
-    status = attn_comm_agree(attn_dist_comm(dist), status, error);
     return status == ATTN_OK ? attn_comm_sum(attn_dist_comm(dist), bytes, 1, error) : status;
 }
 

@@ -12,31 +12,28 @@
 #define ALL_ROWS_COST 4e9
 #define SAMPLED_ROWS 256
 
-attn_status verify_add_row(verification *all, const char *path, const char *array, const char *how,
-                           const double numbers[2], attn_error *error, const char *format, ...)
+void verify_add_row(verification *all, const char *path, const char *array, const char *how, const double numbers[2],
+                    const char *format, ...)
 {
     char verdict[ATTN_MESSAGE_MAX];
     va_list arguments;
-    attn_status status = attn_table_cell(all->table, "%s", path);
 
     va_start(arguments, format);
     vsnprintf(verdict, sizeof verdict, format, arguments);
     va_end(arguments);
-    if (status == ATTN_OK)
-        status = attn_table_cell(all->table, "%s", array);
-    if (status == ATTN_OK)
-        status = attn_table_cell(all->table, "%s", how);
-    for (int i = 0; status == ATTN_OK && i < 2; i++)
-        status = numbers != NULL ? attn_table_cell(all->table, "%.3g", numbers[i]) : attn_table_cell(all->table, "-");
-    if (status == ATTN_OK)
-        status = attn_table_cell(all->table, "%s", verdict);
-    if (status == ATTN_OK)
-        status = attn_table_end_row(all->table);
-    return status == ATTN_OK ? status : attn_error_set(error, status, "no memory for the table");
+    attn_table_cell(all->table, "%s", path);
+    attn_table_cell(all->table, "%s", array);
+    attn_table_cell(all->table, "%s", how);
+    for (int i = 0; i < 2; i++)
+        if (numbers != NULL)
+            attn_table_cell(all->table, "%.3g", numbers[i]);
+        else
+            attn_table_cell(all->table, "-");
+    attn_table_cell(all->table, "%s", verdict);
+    attn_table_end_row(all->table);
 }
 
-attn_status verify_add_unchecked(verification *all, const char *path, const char *array, const char *how,
-                                 const char *reason, attn_error *error)
+void verify_add_unchecked(verification *all, const char *path, const char *array, const char *how, const char *reason)
 {
     const char *slash = strrchr(path, '/');
 
@@ -44,7 +41,7 @@ attn_status verify_add_unchecked(verification *all, const char *path, const char
         snprintf(all->first_reason, sizeof all->first_reason, "%.100s: %.300s", slash != NULL ? slash + 1 : path,
                  reason);
     all->unchecked++;
-    return verify_add_row(all, path, array, how, NULL, error, "not checked: %s", reason);
+    verify_add_row(all, path, array, how, NULL, "not checked: %s", reason);
 }
 
 /* What the verdicts of one file computed in one way share. */
@@ -92,7 +89,7 @@ static void say_nan(const attn_check *check, char *words, size_t size)
 }
 
 /* Rank 0. */
-static attn_status add_difference(check_context *of, attn_input_array array, const difference *worst, attn_error *error)
+static void add_difference(check_context *of, attn_input_array array, const difference *worst)
 {
     verification *all = of->all;
     const double stored = attn_dtype_epsilon(attn_input_stored_dtype(of->input, array));
@@ -104,16 +101,17 @@ static attn_status add_difference(check_context *of, attn_input_array array, con
     say_nan(&of->reference, nan, sizeof nan);
     if (worst->error <= numbers[1]) {
         all->passed++;
-        return verify_add_row(all, of->path, name, of->how, numbers, error, *nan != '\0' ? "PASS (%s)" : "PASS%s", nan);
+        verify_add_row(all, of->path, name, of->how, numbers, *nan != '\0' ? "PASS (%s)" : "PASS%s", nan);
+        return;
     }
     all->failed++;
-    return verify_add_row(all, of->path, name, of->how, numbers, error,
-                          "FAIL at b %lld, head %lld, row %lld, column %lld: got %.9g, want %.9g", (long long)worst->b,
-                          (long long)worst->h, (long long)worst->i, (long long)worst->d, worst->got, worst->want);
+    verify_add_row(all, of->path, name, of->how, numbers,
+                   "FAIL at b %lld, head %lld, row %lld, column %lld: got %.9g, want %.9g", (long long)worst->b,
+                   (long long)worst->h, (long long)worst->i, (long long)worst->d, worst->got, worst->want);
 }
 
 /* Rank 0: the verdict where the file expects nothing. */
-static attn_status add_reference(check_context *of, attn_error *error)
+static void add_reference(check_context *of)
 {
     verification *all = of->all;
     const attn_check *check = &of->reference;
@@ -125,13 +123,14 @@ static attn_status add_reference(check_context *of, attn_error *error)
         snprintf(rows, sizeof rows, "%lld sampled rows", (long long)check->rows);
     if (check->valid) {
         all->passed++;
-        return verify_add_row(all, of->path, "o, lse", of->how, numbers, error, "PASS (%s against float64%s%s)", rows,
-                              *nan != '\0' ? "; " : "", nan);
+        verify_add_row(all, of->path, "o, lse", of->how, numbers, "PASS (%s against float64%s%s)", rows,
+                       *nan != '\0' ? "; " : "", nan);
+        return;
     }
     all->failed++;
-    return verify_add_row(all, of->path, "o, lse", of->how, numbers, error,
-                          "FAIL (%s against float64) at b %lld, head %lld, row %lld", rows, (long long)check->worst.b,
-                          (long long)check->worst.h, (long long)check->worst.i);
+    verify_add_row(all, of->path, "o, lse", of->how, numbers,
+                   "FAIL (%s against float64) at b %lld, head %lld, row %lld", rows, (long long)check->worst.b,
+                   (long long)check->worst.h, (long long)check->worst.i);
 }
 
 /* Collective over the group. Compares with all that the file expects. */
@@ -150,11 +149,10 @@ static attn_status judge(check_context *of, attn_error *error)
         expects = true;
         status = compare_array(of->dist, &of->arrays, of->input, forward[i], &worst, error);
         if (status == ATTN_OK && root)
-            status = add_difference(of, forward[i], &worst, error);
-        status = attn_comm_agree(attn_dist_comm(of->dist), status, error);
+            add_difference(of, forward[i], &worst);
     }
     if (status == ATTN_OK && !expects && root)
-        status = add_reference(of, error);
+        add_reference(of);
     return status;
 }
 
@@ -173,8 +171,7 @@ static attn_status compute(check_context *of, attn_error *error)
 {
     const attn_dist_buffers buffers = tensors_buffers(&of->arrays);
     double seconds[ATTN_PHASE_COUNT];
-    const attn_status status = attn_comm_agree(
-        attn_dist_comm(of->dist), tensors_read(of->dist, of->input, of->all->lists.seed, &of->arrays, error), error);
+    const attn_status status = tensors_read(of->dist, of->input, of->all->lists.seed, &of->arrays, error);
 
     return status != ATTN_OK ? status : attn_dist_forward(of->dist, &buffers, seconds, error);
 }
@@ -185,10 +182,11 @@ static attn_status check(check_context *of, const char *target, attn_error *erro
     attn_error reason = ATTN_ERROR_INIT;
     attn_status status = prepare(of, &reason);
 
-    if (status == ATTN_MEMORY || status == ATTN_UNSUPPORTED)
-        return of->all->launch->rank == 0
-                   ? verify_add_unchecked(of->all, of->path, "o, lse", of->how, reason.message, error)
-                   : ATTN_OK;
+    if (status == ATTN_MEMORY || status == ATTN_UNSUPPORTED) {
+        if (of->all->launch->rank == 0)
+            verify_add_unchecked(of->all, of->path, "o, lse", of->how, reason.message);
+        return ATTN_OK;
+    }
     if (status != ATTN_OK)
         return attn_error_set(error, status, "%s", reason.message);
     status = compute(of, error);

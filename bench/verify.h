@@ -26,12 +26,11 @@ typedef struct verification {
 /* Rank 0: adds a row to the table.
  *   numbers  in, {max error, tolerance}, or NULL: none
  *   format   printf format of the verdict */
-attn_status verify_add_row(verification *all, const char *path, const char *array, const char *how,
-                           const double numbers[2], attn_error *error, const char *format, ...) ATTN_PRINTF(7, 8);
+void verify_add_row(verification *all, const char *path, const char *array, const char *how, const double numbers[2],
+                    const char *format, ...) ATTN_PRINTF(6, 7);
 
 /* Rank 0: adds a row for a file or an array that was not checked. */
-attn_status verify_add_unchecked(verification *all, const char *path, const char *array, const char *how,
-                                 const char *reason, attn_error *error);
+void verify_add_unchecked(verification *all, const char *path, const char *array, const char *how, const char *reason);
 
 /* Collective over the group of the case. Computes the file, compares, and adds the verdicts to the table; what finds no
  * memory or no threads is added as not checked.

@@ -74,7 +74,8 @@ ATTN_API attn_status attn_plan_make(const attn_problem *problem, int ranks, cons
 typedef struct attn_prediction {
     double exchange_bytes; /* sent for K and V, or for dK and dV */
     double combine_bytes;  /* sent for o; 0 in the backward pass */
-    double messages;       /* nominal messages: for each other rank that a part goes to, one a GiB or less */
+    double messages;       /* nominal messages: for each other rank that a part goes to, one for as many rows (of all
+                              batches and heads) as a GiB holds, at least one */
     double input_bytes;    /* memory of q, k, v; o, lse and do in the backward pass */
     double output_bytes;   /* memory of o and lse, combined; or of dq, dk and dv */
     double extra_bytes;    /* memory of exchange and combine buffers, without the kernel's scratch */

@@ -64,9 +64,9 @@ typedef struct attn_result_writer attn_result_writer;
  *   launch_id    in, unique to this launch
  *   environment  in, provenance of this launch, stored as environment/LAUNCH_ID; copied
  *   out          out, closed by the caller; NULL on failure
- * ATTN_ARGUMENT for a launch_id that cannot name a group, when the file or its parts exist and resume is false, or when
- * another process holds the lock; ATTN_INPUT when what is to be resumed cannot be read; ATTN_FILE when it cannot be
- * written; ATTN_MEMORY. */
+ * ATTN_ARGUMENT for a launch_id that cannot name a group, for a path at which no file can be made, when the file or its
+ * parts exist and resume is false, or when another process holds the lock; ATTN_INPUT when what is to be resumed cannot
+ * be read; ATTN_FILE when it cannot be written; ATTN_MEMORY. */
 ATTN_API attn_status attn_result_writer_open(const char *path, bool resume, const char *launch_id,
                                              const attn_attributes *environment, attn_result_writer **out,
                                              attn_error *error);

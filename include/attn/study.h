@@ -24,13 +24,13 @@ ATTN_API attn_status attn_table_create(const char *columns, attn_table **out, at
 ATTN_API void attn_table_destroy(attn_table *table);
 
 /* Sets the next cell of the row under construction (printf format), and ends that row; cells that were not set are
- * empty. At most as many cells as columns. ATTN_MEMORY. */
-ATTN_API attn_status attn_table_cell(attn_table *table, const char *format, ...) ATTN_PRINTF(2, 3);
-ATTN_API attn_status attn_table_end_row(attn_table *table);
+ * empty. At most as many cells as columns. A failure is kept, and told when the table is printed. */
+ATTN_API void attn_table_cell(attn_table *table, const char *format, ...) ATTN_PRINTF(2, 3);
+ATTN_API void attn_table_end_row(attn_table *table);
 
 /* Prints the rows that have ended.
- *   stream  in/out; whether it could be written is the caller's to ask (ferror)
- * ATTN_MEMORY. */
+ *   stream  in/out
+ * ATTN_MEMORY, also when a cell or a row had none, nothing being printed then; ATTN_FILE when the stream has failed. */
 ATTN_API attn_status attn_table_print(const attn_table *table, attn_table_format format, FILE *stream);
 
 /* Prints the table of `run`: one row a case (case, ranks, threads, median ms with interval, metrics, max error, VALID).

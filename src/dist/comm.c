@@ -34,8 +34,8 @@ int attn_comm_size(MPI_Comm comm)
     return size;
 }
 
-/* One reduction decides whether anybody failed; only then is the message sent. */
-/* In parentheses, as the analyzer has a macro of this name. */
+/* One reduction decides whether anybody failed; only then is the message sent. The name is in parentheses, as the
+ * analyzer has a macro of it. */
 attn_status(attn_comm_agree)(MPI_Comm comm, attn_status local, attn_error *error)
 {
     struct {

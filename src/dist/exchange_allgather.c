@@ -1,8 +1,9 @@
 /* Exchange `allgather`: every rank of a sequence group receives all keys and values of its heads.
  *
  * With p ranks that hold hkv heads of S/p rows, each rank hands its 2 hkv X bytes (X = B S/p D e) to p - 1 others, and
- * holds all 2 hkv p X in one buffer. A call gathers as many rows as keep a rank's message below its limit. What comes from rank r stays as it was there, one part a rank, so nothing is
- * unpacked: the kernel reads the parts in place. */
+ * holds all 2 hkv p X in one buffer. A call gathers as many rows as keep a rank's message below its limit, at least one.
+ * What comes from rank r stays as it was there, one part a rank, so nothing is unpacked: the kernel reads the parts in
+ * place. */
 #include "core/checked.h"
 #include "dist/exchange.h"
 #include "dist/pieces.h"
@@ -10,6 +11,7 @@
 #include <attn/comm.h>
 #include <attn/memory.h>
 
+#include <limits.h>
 #include <stdlib.h>
 
 typedef struct allgather_state {
@@ -91,9 +93,6 @@ static attn_status lay_out(allgather_state *state, attn_error *error)
 
         if (status != ATTN_OK)
             return status;
-        if (!attn_int_from_int64(before, &state->places[r]))
-            return attn_error_set(error, ATTN_UNSUPPORTED, "kv-seq %lld: MPI counts rows up to 2147483647",
-                                  (long long)shape->kv_seq);
         state->base.k[r] = attn_array_dense(k, heads, state->rows[r]->rows, shape->head_dim);
         state->base.v[r] = attn_array_dense(v, heads, state->rows[r]->rows, shape->v_head_dim);
         before += state->rows[r]->rows;
@@ -121,10 +120,14 @@ static attn_status create(const attn_group *group, attn_exchange_state **out, at
     const size_t element = attn_dtype_size(plan->problem.dtype);
     const size_t k_bytes = (size_t)(lines * shape->kv_seq * shape->head_dim) * element;
     const size_t v_bytes = (size_t)(lines * shape->kv_seq * shape->v_head_dim) * element;
-    allgather_state *state = calloc(1, sizeof *state);
+    allgather_state *state;
     attn_status status;
 
     *out = NULL;
+    if (shape->kv_seq > INT_MAX) /* counts and places of all pieces are rows below it */
+        return attn_error_set(error, ATTN_UNSUPPORTED, "kv-seq %lld: MPI counts rows up to %d",
+                              (long long)shape->kv_seq, INT_MAX);
+    state = calloc(1, sizeof *state);
     if (state == NULL)
         return attn_error_set(error, ATTN_MEMORY, "no memory for the exchange");
     state->ranks = ranks;

@@ -138,13 +138,14 @@ attn_status attn_file_check_target(const char *path, attn_error *error)
     if (folder == NULL)
         return attn_error_set(error, ATTN_MEMORY, "no memory for the path %s", path);
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-        status = attn_error_set(error, ATTN_FILE, "%s: not a regular file; the name of a file is needed", path);
+        status = attn_error_set(error, ATTN_ARGUMENT, "%s: not a regular file; the name of a file is needed", path);
     else if (stat(folder, &info) != 0)
-        status = attn_error_set(error, ATTN_FILE, "%s: folder %s: %s", path, folder, strerror(errno));
+        status = attn_error_set(error, ATTN_ARGUMENT, "%s: folder %s: %s", path, folder, strerror(errno));
     else if (!S_ISDIR(info.st_mode))
-        status = attn_error_set(error, ATTN_FILE, "%s: %s is not a folder", path, folder);
+        status = attn_error_set(error, ATTN_ARGUMENT, "%s: %s is not a folder", path, folder);
     else if (access(folder, W_OK | X_OK) != 0)
-        status = attn_error_set(error, ATTN_FILE, "%s: folder %s cannot be written: %s", path, folder, strerror(errno));
+        status =
+            attn_error_set(error, ATTN_ARGUMENT, "%s: folder %s cannot be written: %s", path, folder, strerror(errno));
     free(folder);
     return status;
 }
@@ -172,15 +173,34 @@ attn_status attn_file_write(const char *path, const void *bytes, size_t count, a
     return status;
 }
 
-static attn_status sync_path(const char *path, int flags, attn_error *error)
+attn_status attn_file_reserve(const char *path, int64_t length, attn_error *error)
 {
-    const int descriptor = open(path, flags | O_CLOEXEC);
+    const int descriptor = open(path, O_RDWR | O_CLOEXEC);
+    int failed = descriptor < 0 ? errno : EINTR;
+
+    while (failed == EINTR && descriptor >= 0)
+        failed = posix_fallocate(descriptor, 0, (off_t)length);
+    if (descriptor >= 0)
+        close(descriptor);
+    return failed == 0 ? ATTN_OK
+                       : attn_error_set(error, ATTN_FILE, "%s: cannot get the %lld bytes that it needs: %s", path,
+                                        (long long)length, strerror(failed));
+}
+
+/* Some file systems cannot sync a folder and say so with EINVAL. */
+static bool sync_descriptor(int descriptor)
+{
+    return fsync(descriptor) == 0 || errno == EINVAL;
+}
+
+static attn_status sync_file(const char *path, attn_error *error)
+{
+    const int descriptor = open(path, O_RDWR | O_CLOEXEC);
     attn_status status = ATTN_OK;
 
     if (descriptor < 0)
         return attn_error_set(error, ATTN_FILE, "%s: cannot be opened: %s", path, strerror(errno));
-    /* Some file systems cannot sync a folder and say so with EINVAL. */
-    if (fsync(descriptor) != 0 && errno != EINVAL)
+    if (!sync_descriptor(descriptor))
         status = attn_error_set(error, ATTN_FILE, "%s: cannot be made durable: %s", path, strerror(errno));
     if (close(descriptor) != 0 && status == ATTN_OK)
         status = attn_error_set(error, ATTN_FILE, "%s: cannot be closed: %s", path, strerror(errno));
@@ -190,15 +210,24 @@ static attn_status sync_path(const char *path, int flags, attn_error *error)
 attn_status attn_file_publish(const char *from, const char *to, attn_error *error)
 {
     char *const folder = folder_of(to);
+    int descriptor;
     attn_status status;
 
     if (folder == NULL)
         return attn_error_set(error, ATTN_MEMORY, "no memory for the path %s", to);
-    status = sync_path(from, O_RDWR, error);
+    /* Opened first, so that a folder that cannot be opened fails before the file has its name. */
+    descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0)
+        status = attn_error_set(error, ATTN_FILE, "%s: folder %s: %s", to, folder, strerror(errno));
+    else
+        status = sync_file(from, error);
     if (status == ATTN_OK && rename(from, to) != 0)
         status = attn_error_set(error, ATTN_FILE, "%s: cannot be renamed from %s: %s", to, from, strerror(errno));
-    if (status == ATTN_OK)
-        status = sync_path(folder, O_RDONLY | O_DIRECTORY, error);
+    if (status == ATTN_OK && !sync_descriptor(descriptor))
+        status = attn_error_set(error, ATTN_FILE, "%s: is written, but its name may not be durable: %s", to,
+                                strerror(errno));
+    if (descriptor >= 0)
+        close(descriptor);
     free(folder);
     return status;
 }

@@ -42,17 +42,27 @@ bool attn_path_is_folder(const char *path);
 attn_status attn_folder_list(const char *folder, const char *ending, attn_names *out, attn_error *error);
 
 /* Whether `path` can become a file: nothing is there, or a regular file, and the folder exists and can be written.
- * ATTN_FILE with the reason otherwise. */
+ * ATTN_ARGUMENT with the reason otherwise, as another path is the remedy. */
 attn_status attn_file_check_target(const char *path, attn_error *error);
 
 /* Writes a file, replacing what was there. ATTN_FILE with the reason; nothing is left of the file then. */
 attn_status attn_file_write(const char *path, const void *bytes, size_t count, attn_error *error);
 
-/* Gives an open file a length, with its space on disk where the file system can do that; false with errno when there is
- * none. */
-bool attn_file_reserve(int descriptor, int64_t length);
+/* Gives a file of fewer bytes that length, with its space on disk: where the file system cannot reserve, every block is
+ * written. ATTN_FILE with the reason. */
+attn_status attn_file_reserve(const char *path, int64_t length, attn_error *error);
 
-/* Makes `from` durable and gives it the name `to`, durably. ATTN_FILE; `from` is left as it is then. */
+/* The right to write the file of a name, of which there is one: FILE.lock is locked until it is released, or until the
+ * process ends, however that happens. */
+typedef struct attn_lock attn_lock;
+
+/* ATTN_ARGUMENT while another process has it; ATTN_FILE, ATTN_MEMORY. */
+attn_status attn_lock_take(const char *path, attn_lock **out, attn_error *error);
+/* Removes FILE.lock. Takes NULL. */
+void attn_lock_release(attn_lock *lock);
+
+/* Makes `from` durable and gives it the name `to`, durably. ATTN_FILE; `from` is left as it is then, unless the message
+ * says that `to` has its name but that the name may not be durable. */
 attn_status attn_file_publish(const char *from, const char *to, attn_error *error);
 
 #endif

@@ -34,18 +34,29 @@ static herr_t take_innermost(unsigned n, const H5E_error2_t *entry, void *text)
     return 0;
 }
 
+/* Whether ranks could not communicate. What MPI-IO reports is the file's failure. */
+static herr_t find_communication(unsigned n, const H5E_error2_t *entry, void *found)
+{
+    (void)n;
+    if (entry->min_num == H5E_MPI && entry->desc != NULL && strncmp(entry->desc, "MPI_File_", 9) != 0)
+        *(bool *)found = true;
+    return 0;
+}
+
 /* In parentheses, as the analyzer has a macro of this name. */
 attn_status(attn_h5_error)(attn_error *error, attn_status status, const char *format, ...)
 {
     char reason[ATTN_MESSAGE_MAX] = "", text[ATTN_MESSAGE_MAX];
+    bool communication = false;
     va_list arguments;
 
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_innermost, reason);
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, find_communication, &communication);
     reason[strcspn(reason, "\n")] = '\0';
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    return attn_error_set(error, status, "%s%s", text, reason);
+    return attn_error_set(error, communication ? ATTN_MPI : status, "%s%s", text, reason);
 }
 
 void attn_h5_close(hid_t id)
@@ -107,7 +118,7 @@ attn_status attn_h5_flush_close(hid_t file, const char *path, attn_error *error)
 
     if (H5Fflush(file, H5F_SCOPE_GLOBAL) < 0)
         status = attn_h5_error(error, ATTN_FILE, "%s: cannot be written", path);
-    if (H5Fclose(file) < 0 && status == ATTN_OK)
+    if (status != ATTN_MPI && H5Fclose(file) < 0 && status == ATTN_OK) /* closing may be collective */
         status = attn_h5_error(error, ATTN_FILE, "%s: cannot be closed", path);
     return status;
 }

@@ -17,7 +17,8 @@ typedef struct attn_h5_quiet {
 attn_h5_quiet attn_h5_quiet_begin(void);
 void attn_h5_quiet_end(attn_h5_quiet saved);
 
-/* Stores a message that ends in HDF5's innermost reason for the call that has just failed: "TEXT (HDF5: reason)". */
+/* Stores a message that ends in HDF5's innermost reason for the call that has just failed: "TEXT (HDF5: reason)".
+ * Returns status, or ATTN_MPI when the call has failed because ranks could not communicate. */
 attn_status attn_h5_error(attn_error *error, attn_status status, const char *format, ...) ATTN_PRINTF(3, 4);
 #ifdef __clang_analyzer__ /* as for attn_error_set */
 #define attn_h5_error(error, status, ...) ((void)attn_h5_error(error, status, __VA_ARGS__), (status))

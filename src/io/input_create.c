@@ -10,11 +10,9 @@
 #include <attn/version.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <hdf5_hl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define SLACK_BYTES ((int64_t)1 << 16) /* for HDF5's own needs between the arrays */
 
@@ -119,18 +117,14 @@ static bool final_length(const attn_input_header *header, off_t now, int64_t *le
  * survive a file that cannot get its length. */
 static attn_status reserve(const char *path, const attn_input_header *header, attn_error *error)
 {
-    const int descriptor = open(path, O_RDWR | O_CLOEXEC);
-    attn_status status = ATTN_OK;
-    int64_t length = 0;
+    int64_t length;
     struct stat info;
 
-    if (descriptor < 0 || fstat(descriptor, &info) != 0 || !final_length(header, info.st_size, &length) ||
-        !attn_file_reserve(descriptor, length))
-        status = attn_error_set(error, ATTN_FILE, "%s: cannot get the %lld bytes that it needs: %s", path,
-                                (long long)length, strerror(errno));
-    if (descriptor >= 0)
-        close(descriptor);
-    return status;
+    if (stat(path, &info) != 0)
+        return attn_error_set(error, ATTN_FILE, "%s: cannot be created: %s", path, strerror(errno));
+    if (!final_length(header, info.st_size, &length))
+        return attn_error_set(error, ATTN_FILE, "%s: cannot get the bytes that it needs: %s", path, strerror(EFBIG));
+    return attn_file_reserve(path, length, error);
 }
 
 attn_status attn_input_lay_out(const char *path, const attn_input_header *header, attn_error *error)

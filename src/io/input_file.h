@@ -2,6 +2,8 @@
 #ifndef ATTN_IO_INPUT_FILE_H
 #define ATTN_IO_INPUT_FILE_H
 
+#include "io/files.h"
+
 #include <attn/input.h>
 
 #include <hdf5.h>
@@ -34,9 +36,10 @@ typedef struct attn_input_header {
 } attn_input_header;
 
 struct attn_input {
-    MPI_Comm comm; /* a duplicate */
+    MPI_Comm comm; /* a duplicate; MPI_COMM_NULL before there is one */
     char *path;
     char *temporary; /* name under which a created file is filled; NULL for an opened one */
+    attn_lock *lock; /* of a created file, on rank 0 */
     attn_input_header header;
     hid_t file;
     hid_t datasets[ATTN_INPUT_ARRAY_COUNT]; /* invalid where absent */

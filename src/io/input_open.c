@@ -14,12 +14,18 @@
 #define DIRECT_BYTES ((size_t)256 << 20) /* below the 2 GiB at which counts of MPI-IO end */
 #define BOUNCE_BYTES ((size_t)64 << 20)
 
-static void release(attn_input *input)
+/* Frees everything but an open file; collective, unless `status`, which the last call has returned, is ATTN_MPI: the
+ * communicator and HDF5's file are then left to the end of the program. */
+static void release(attn_input *input, attn_status status)
 {
     if (input == NULL)
         return;
+    if (input->lock != NULL)
+        unlink(input->temporary); /* a created file that was not published */
+    attn_lock_release(input->lock);
     attn_input_header_release(&input->header);
-    attn_comm_free(&input->comm);
+    if (status != ATTN_MPI)
+        attn_comm_free(&input->comm);
     free(input->temporary);
     free(input->path);
     free(input);
@@ -46,11 +52,35 @@ static attn_status prepare(MPI_Comm comm, const char *path, bool created, attn_i
     if (status == ATTN_OK)
         status = attn_comm_check(MPI_Comm_dup(comm, &input->comm), "MPI_Comm_dup", error);
     if (status != ATTN_OK) {
-        release(input);
+        release(input, status);
         return status;
     }
     *out = input;
     return ATTN_OK;
+}
+
+/* Collective. Closes the file if it is open; a created one is complete on disk then. */
+static attn_status close_file(attn_input *input, attn_error *error)
+{
+    const char *const name = input->temporary != NULL ? input->temporary : input->path;
+    attn_status status = ATTN_OK;
+
+    for (int a = 0; a < ATTN_INPUT_ARRAY_COUNT; a++)
+        attn_h5_close(input->datasets[a]);
+    if (input->file >= 0 && input->temporary != NULL)
+        status = attn_h5_flush_close(input->file, name, error);
+    else if (input->file >= 0 && H5Fclose(input->file) < 0)
+        status = attn_h5_error(error, ATTN_FILE, "%s: cannot be closed", name);
+    input->file = H5I_INVALID_HID;
+    return attn_comm_agree(input->comm, status, error);
+}
+
+/* The way out of every failure, `status` being the reason. Collective, unless that is ATTN_MPI. */
+static void give_up(attn_input *input, attn_status status)
+{
+    if (input != NULL && status != ATTN_MPI)
+        status = close_file(input, NULL);
+    release(input, status);
 }
 
 static attn_status open_file(attn_input *input, const char *path, unsigned mode, attn_error *error)
@@ -61,7 +91,8 @@ static attn_status open_file(attn_input *input, const char *path, unsigned mode,
     if (H5Pset_fapl_mpio(access, input->comm, MPI_INFO_NULL) < 0 || H5Pset_all_coll_metadata_ops(together, true) < 0 ||
         (input->file = H5Fopen(path, mode, access)) < 0)
         status = attn_h5_error(error, ATTN_FILE, "%s: cannot be opened by all ranks", path);
-    attn_h5_close(access);
+    if (status != ATTN_MPI) /* it has a communicator, and freeing that is collective */
+        attn_h5_close(access);
     /* Not for the whole file: the index of a chunked array is read in its transfers, which each rank makes alone. */
     for (int a = 0; a < ATTN_INPUT_ARRAY_COUNT && status == ATTN_OK; a++) {
         const char *const name = attn_input_array_path((attn_input_array)a);
@@ -77,13 +108,15 @@ static attn_status open_file(attn_input *input, const char *path, unsigned mode,
 }
 
 /* Collective. Opens the file and its arrays on all ranks. That every rank sees the file is agreed first: HDF5 does not
- * return everywhere when it opens only somewhere. */
-static attn_status open_together(attn_input *input, const char *path, unsigned mode, attn_error *error)
+ * return everywhere when it opens only somewhere.
+ *   unseen  in, the status when a rank does not see it */
+static attn_status open_together(attn_input *input, const char *path, unsigned mode, attn_status unseen,
+                                 attn_error *error)
 {
     attn_status status = ATTN_OK;
 
     if (access(path, mode == H5F_ACC_RDWR ? R_OK | W_OK : R_OK) != 0)
-        status = attn_error_set(error, ATTN_FILE, "%s: rank %d: %s; all ranks must see the file", path,
+        status = attn_error_set(error, unseen, "%s: rank %d: %s; all ranks must see the file", path,
                                 attn_comm_rank(input->comm), strerror(errno));
     status = attn_comm_agree(input->comm, status, error);
     if (status == ATTN_OK)
@@ -107,11 +140,11 @@ attn_status attn_input_open(MPI_Comm comm, const char *path, attn_input **out, a
     if (status == ATTN_OK)
         status = attn_input_header_share(comm, &input->header, error);
     if (status == ATTN_OK)
-        status = open_together(input, path, H5F_ACC_RDONLY, error);
+        status = open_together(input, path, H5F_ACC_RDONLY, ATTN_INPUT, error);
     if (status == ATTN_OK)
         *out = input;
     else
-        attn_input_discard(input);
+        give_up(input, status);
 end:
     attn_h5_quiet_end(saved);
     return status;
@@ -136,7 +169,20 @@ static attn_status check_request(const char *path, const attn_problem *problem, 
     return ATTN_OK;
 }
 
-attn_status attn_input_create(MPI_Comm comm, const char *path, const attn_problem *problem,
+/* Rank 0, alone: takes the name, and makes the file with all but the elements. What is at the name is looked at under
+ * the lock, for another writer may just have finished. */
+static attn_status begin_file(attn_input *input, bool replace, attn_error *error)
+{
+    attn_status status = attn_file_check_target(input->path, error);
+
+    if (status == ATTN_OK)
+        status = attn_lock_take(input->path, &input->lock, error);
+    if (status == ATTN_OK && !replace && attn_path_exists(input->path))
+        status = attn_error_set(error, ATTN_ARGUMENT, "%s: exists; a new name is accepted", input->path);
+    return status == ATTN_OK ? attn_input_lay_out(input->temporary, &input->header, error) : status;
+}
+
+attn_status attn_input_create(MPI_Comm comm, const char *path, bool replace, const attn_problem *problem,
                               const attn_dtype stored[ATTN_INPUT_ARRAY_COUNT],
                               const bool present[ATTN_INPUT_ARRAY_COUNT], attn_input **out, attn_error *error)
 {
@@ -153,37 +199,30 @@ attn_status attn_input_create(MPI_Comm comm, const char *path, const attn_proble
     status = attn_input_header_set(&input->header, problem, error);
     memcpy(input->header.stored, stored, sizeof input->header.stored);
     memcpy(input->header.present, present, sizeof input->header.present);
-    if (status == ATTN_OK && attn_comm_rank(comm) == 0) {
-        status = attn_file_check_target(path, error);
-        if (status == ATTN_OK)
-            status = attn_input_lay_out(input->temporary, &input->header, error);
-    }
+    if (status == ATTN_OK && attn_comm_rank(comm) == 0)
+        status = begin_file(input, replace, error);
     status = attn_comm_agree(comm, status, error);
     if (status == ATTN_OK)
-        status = open_together(input, input->temporary, H5F_ACC_RDWR, error);
+        status = open_together(input, input->temporary, H5F_ACC_RDWR, ATTN_ARGUMENT, error);
     if (status == ATTN_OK)
         *out = input;
     else
-        attn_input_discard(input);
+        give_up(input, status);
 end:
     attn_h5_quiet_end(saved);
     return status;
 }
 
-/* Collective. Closes the file if it is open; a created one is complete on disk then. */
-static attn_status close_file(attn_input *input, attn_error *error)
+/* Rank 0, alone. The lock goes before the other ranks hear of it, so that none of them finds it afterwards. */
+static attn_status publish(attn_input *input, attn_error *error)
 {
-    const char *const name = input->temporary != NULL ? input->temporary : input->path;
-    attn_status status = ATTN_OK;
+    const attn_status status = attn_file_publish(input->temporary, input->path, error);
 
-    for (int a = 0; a < ATTN_INPUT_ARRAY_COUNT; a++)
-        attn_h5_close(input->datasets[a]);
-    if (input->file >= 0 && input->temporary != NULL)
-        status = attn_h5_flush_close(input->file, name, error);
-    else if (input->file >= 0 && H5Fclose(input->file) < 0)
-        status = attn_h5_error(error, ATTN_FILE, "%s: cannot be closed", name);
-    input->file = H5I_INVALID_HID;
-    return attn_comm_agree(input->comm, status, error);
+    if (status == ATTN_OK) {
+        attn_lock_release(input->lock);
+        input->lock = NULL;
+    }
+    return status;
 }
 
 attn_status attn_input_close(attn_input *input, attn_error *error)
@@ -197,16 +236,12 @@ attn_status attn_input_close(attn_input *input, attn_error *error)
     status = close_file(input, error);
     if (status == ATTN_OK && input->incomplete)
         status = attn_error_set(error, ATTN_FILE, "%s: not kept, as some of it could not be written", input->path);
-    if (input->temporary != NULL) {
-        if (attn_comm_rank(input->comm) == 0) {
-            if (status == ATTN_OK)
-                status = attn_file_publish(input->temporary, input->path, error);
-            if (status != ATTN_OK)
-                unlink(input->temporary);
-        }
+    if (status == ATTN_OK && input->temporary != NULL) {
+        if (input->lock != NULL)
+            status = publish(input, error);
         status = attn_comm_agree(input->comm, status, error);
     }
-    release(input);
+    release(input, status);
     attn_h5_quiet_end(saved);
     return status;
 }
@@ -218,10 +253,7 @@ void attn_input_discard(attn_input *input)
     if (input == NULL)
         return;
     saved = attn_h5_quiet_begin();
-    close_file(input, NULL);
-    if (input->temporary != NULL && attn_comm_rank(input->comm) == 0)
-        unlink(input->temporary);
-    release(input);
+    give_up(input, ATTN_OK);
     attn_h5_quiet_end(saved);
 }
 

@@ -3,8 +3,6 @@
 
 #include <attn/version.h>
 
-#include <errno.h>
-#include <fcntl.h>
 #include <hdf5_hl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,24 +63,9 @@ attn_status attn_result_file_create(const char *path, hid_t *out, attn_error *er
     return status;
 }
 
-/* Gives the file its space, really: where the file system cannot reserve, every block is written. */
-static attn_status take_space(const char *path, int64_t bytes, attn_error *error)
-{
-    const int descriptor = open(path, O_RDWR | O_CLOEXEC);
-    int failed = descriptor < 0 ? errno : EINTR;
-
-    while (failed == EINTR && descriptor >= 0)
-        failed = posix_fallocate(descriptor, 0, (off_t)bytes);
-    if (descriptor >= 0)
-        close(descriptor);
-    return failed == 0 ? ATTN_OK
-                       : attn_error_set(error, ATTN_FILE, "%s: cannot get the %lld bytes that it needs: %s", path,
-                                        (long long)bytes, strerror(failed));
-}
-
 attn_status attn_result_file_extend(const char *path, int64_t bytes, hid_t *out, attn_error *error)
 {
-    const attn_status status = take_space(path, bytes, error);
+    const attn_status status = attn_file_reserve(path, bytes, error);
     hid_t access;
 
     *out = H5I_INVALID_HID;

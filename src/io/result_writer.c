@@ -2,70 +2,28 @@
 #include "io/result_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 struct attn_result_writer {
-    char *path, *parts, *lock; /* FILE.h5, FILE.h5.parts, FILE.h5.lock */
-    int lock_descriptor;       /* holds the lock while open; -1: not locked */
+    char *path, *parts; /* FILE.h5, FILE.h5.parts */
+    attn_lock *lock;
     char *launch_id;
     attn_attributes *environment;
     attn_names finished; /* identities of earlier launches' valid cases, which need not run again */
 };
 
-/* Whether the descriptor is still the file of that name: its last owner may have removed it before we locked it. */
-static bool is_current(int descriptor, const char *path)
-{
-    struct stat ours, current;
-
-    return fstat(descriptor, &ours) == 0 && stat(path, &current) == 0 && ours.st_dev == current.st_dev &&
-           ours.st_ino == current.st_ino;
-}
-
-/* The lock belongs to the open descriptor, so that it ends with the process however that ends. */
-static attn_status take_lock(attn_result_writer *writer, attn_error *error)
-{
-    for (;;) {
-        const int descriptor = open(writer->lock, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-
-        if (descriptor < 0)
-            return attn_error_set(error, ATTN_FILE, "%s: cannot be created: %s", writer->lock, strerror(errno));
-        if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
-            const int reason = errno;
-
-            close(descriptor);
-            if (reason == EWOULDBLOCK)
-                return attn_error_set(error, ATTN_ARGUMENT, "%s: another attnbench is writing it (lock %s)",
-                                      writer->path, writer->lock);
-            return attn_error_set(error, ATTN_FILE, "%s: cannot be locked: %s; a file system with locks is needed",
-                                  writer->lock, strerror(reason));
-        }
-        if (is_current(descriptor, writer->lock)) {
-            writer->lock_descriptor = descriptor;
-            return ATTN_OK;
-        }
-        close(descriptor);
-    }
-}
-
 static void release(attn_result_writer *writer)
 {
     if (writer == NULL)
         return;
-    if (writer->lock_descriptor >= 0) {
-        /* Removed while it is held: who opened it before finds that it is no longer current. */
-        unlink(writer->lock);
-        close(writer->lock_descriptor);
-    }
+    attn_lock_release(writer->lock);
     attn_names_release(&writer->finished);
     attn_attributes_destroy(writer->environment);
     free(writer->launch_id);
-    free(writer->lock);
     free(writer->parts);
     free(writer->path);
     free(writer);
@@ -79,17 +37,15 @@ static attn_status prepare(const char *path, const char *launch_id, const attn_a
 
     if (writer != NULL) {
         status = attn_attributes_create(&writer->environment, error);
-        writer->lock_descriptor = -1;
         writer->path = strdup(path);
         writer->parts = attn_text("%s.parts", path);
-        writer->lock = attn_text("%s.lock", path);
         writer->launch_id = strdup(launch_id);
         if (status == ATTN_OK)
             status = attn_attributes_set_text(writer->environment, "launch_id", launch_id);
         if (status == ATTN_OK)
             status = attn_attributes_copy(environment, writer->environment, error);
     }
-    if (writer == NULL || status != ATTN_OK || writer->path == NULL || writer->parts == NULL || writer->lock == NULL ||
+    if (writer == NULL || status != ATTN_OK || writer->path == NULL || writer->parts == NULL ||
         writer->launch_id == NULL) {
         release(writer);
         return attn_error_set(error, ATTN_MEMORY, "%s: no memory to write results", path);
@@ -184,7 +140,7 @@ attn_status attn_result_writer_open(const char *path, bool resume, const char *l
     if (status == ATTN_OK)
         status = prepare(path, launch_id, environment, &writer, error);
     if (status == ATTN_OK)
-        status = take_lock(writer, error);
+        status = attn_lock_take(path, &writer->lock, error);
     if (status == ATTN_OK)
         status = begin(writer, resume, error);
     if (status == ATTN_OK)

@@ -109,7 +109,8 @@ static attn_status add_phase(const phase_sheet *sheet, const attn_result *result
     else
         attn_table_cell(sheet->table, "-");
     add_remark(sheet, result, summary, phase);
-    return attn_table_end_row(sheet->table);
+    attn_table_end_row(sheet->table);
+    return ATTN_OK;
 }
 
 static attn_status add_case(const phase_sheet *sheet, const attn_result *result, attn_error *error)

@@ -118,7 +118,8 @@ static attn_status add_point(const scaling_sheet *sheet, const attn_series *seri
     add_number(table, 100 * point->efficiency, 3);
     add_interval(table, compared ? point->efficiency_lo : NAN, point->efficiency_hi, 100, 3, "");
     add_remark(sheet, series, point);
-    return attn_table_end_row(table);
+    attn_table_end_row(table);
+    return ATTN_OK;
 }
 
 static void print_baseline(const attn_series *series, FILE *stream)

@@ -1,4 +1,4 @@
-/* A table of text cells. Its first failure is kept, so that a caller may check once, when printing. */
+/* A table of text cells. Its first failure is kept, so that a caller asks once, when printing. */
 #include <attn/study.h>
 
 #include <assert.h>
@@ -115,7 +115,7 @@ static char *format_cell(const char *format, va_list arguments)
     return text;
 }
 
-attn_status attn_table_cell(attn_table *table, const char *format, ...)
+void attn_table_cell(attn_table *table, const char *format, ...)
 {
     va_list arguments;
     char *text;
@@ -124,17 +124,17 @@ attn_status attn_table_cell(attn_table *table, const char *format, ...)
     if (table->failure == ATTN_OK)
         table->failure = reserve(table);
     if (table->failure != ATTN_OK)
-        return table->failure;
+        return;
     va_start(arguments, format);
     text = format_cell(format, arguments);
     va_end(arguments);
     if (text == NULL)
-        return table->failure = ATTN_MEMORY;
-    table->cells[table->filled++] = text;
-    return ATTN_OK;
+        table->failure = ATTN_MEMORY;
+    else
+        table->cells[table->filled++] = text;
 }
 
-attn_status attn_table_end_row(attn_table *table)
+void attn_table_end_row(attn_table *table)
 {
     while (table->failure == ATTN_OK && table->filled - table->row_begin < table->columns) {
         table->failure = reserve(table);
@@ -142,7 +142,6 @@ attn_status attn_table_end_row(attn_table *table)
             table->cells[table->filled++] = NULL;
     }
     table->row_begin = table->filled;
-    return table->failure;
 }
 
 /* Characters of UTF-8 text: all bytes that do not continue one. */

@@ -16,6 +16,7 @@ head -c 60 "$files/good.h5" >"$files/head.h5"
 echo 'not an HDF5 file' | tee "$files/text.h5" >"$scratch/text-alone/text.h5"
 : >"$files/empty.h5"
 cp "$files/good.h5" "$files/unreadable.h5"
+cp "$files/good.h5" "$files/g.h5"
 chmod 000 "$files/unreadable.h5"
 mkfifo "$files/pipe.h5"
 chmod 555 "$sealed"
@@ -37,12 +38,19 @@ fi
 # A launch that is stopped while it writes ../busy/x.h5 (and is no child of this shell, which waits for its children).
 writer=$("$ATTNBENCH" run --seq 16 --threads 1 --max-reps 1000000 --max-time 1000 --rel-err 1e-12 \
     --output "$busy/x.h5" >/dev/null 2>&1 & echo $!)
-trap 'kill -KILL "$writer" 2>/dev/null; rm -rf "$scratch"' EXIT
+# Another one that is stopped while it generates ../busy/g.h5.
+generator=$("$ATTNBENCH" generate --heads 16 --seq 16k --output "$busy/g.h5" >/dev/null 2>&1 & echo $!)
+trap 'kill -KILL "$writer" "$generator" 2>/dev/null; rm -rf "$scratch"' EXIT
+until [ -e "$busy/g.h5.tmp" ] || ! kill -0 "$generator" 2>/dev/null; do sleep 0.01; done
+check "there is a generator" kill -STOP "$generator"
 for _ in {1..100}; do
     [ -d "$busy/x.h5.parts" ] && break
     sleep 0.1
 done
 check "there is a writer" kill -STOP "$writer"
+# Longer than a path may be, and whole names where it is cut.
+# shellcheck disable=SC2034 # a row names it
+dots=$(printf './%.0s' {1..2045})
 
 state() { find "$files" "$sealed" "$busy" "$scratch/text-alone" "$scratch/empty" -type d -printf '%p\n' -o -printf '%p %s %T@\n' | sort; }
 state >"$scratch/before"
@@ -144,6 +152,11 @@ not ours to resume   | run --seq 16 --output ../files/text.h5 --resume | text.h5
 an input to resume   | run --seq 16 --output ../files/good.h5 --resume | schema is "attn-input"; "attn-results" is needed
 two writers          | run --seq 16 --output ../busy/x.h5            | ../busy/x.h5: another attnbench is writing it
 two writers, resumed | run --seq 16 --output ../busy/x.h5 --resume   | ../busy/x.h5: another attnbench is writing it
+two generators       | generate --seq 16 --output ../busy/g.h5       | ../busy/g.h5: another attnbench is writing it
+run and generate     | run --seq 16 --output ../busy/g.h5            | ../busy/g.h5: another attnbench is writing it
+generate and run     | generate --seq 16 --output ../busy/x.h5       | ../busy/x.h5: another attnbench is writing it
+generate and verify  | verify --write ../busy ../files/g.h5         | ../busy/g.h5: another attnbench is writing it
+a long name          | run --seq 16 --output "${dots}x.h5-and-more"  | a shorter name is accepted
 an empty name        | run --seq 16 --output ''                      | --output "": the name of a file is accepted
 JSON                 | run --seq 16 --json ../nowhere/x.json         | --json ../nowhere/x.json: cannot be written
 CSV                  | run --seq 16 --csv ../nowhere/x.csv           | --csv ../nowhere/x.csv: cannot be written
@@ -151,7 +164,7 @@ JSON over an input   | run --seq 16 --json ../files/good.h5          | good.h5: 
 both on stdout       | run --seq 16 --json - --csv -                 | --json and --csv both write stdout
 resume what          | run --seq 16 --resume                         | --resume: name the file
 generate             | generate --output ../nowhere/x.h5 --seq 16    | ../nowhere
-generate a folder    | generate --output ../files --seq 16           | ../files: exists; a new name is accepted
+generate a folder    | generate --output ../files --seq 16           | ../files: not a regular file; the name of a file is needed
 generate over        | generate --output ../files/good.h5 --seq 16   | good.h5: exists; a new name is accepted
 generate what        | generate                                      | --output: the name of the file to write is needed
 generate two         | generate --output x.h5 --seq 1,2              | generate writes one problem

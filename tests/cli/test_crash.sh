@@ -200,7 +200,7 @@ else
 fi
 # A limit on the length of files; below it MPI itself cannot start.
 ulimit -S -f 20000
-expect 1 2 generate --seq 16k --output limited.h5
+expect 1 4 generate --seq 16k --output limited.h5
 ulimit -S -f unlimited
 check "the reason" grep -q '^attnbench: limited.h5.*: cannot get the .* bytes that it needs: File too large' "$err"
 check "nothing is left" test -z "$(find . -name 'limited.h5*')"

@@ -57,5 +57,35 @@ h5dump -d cu_seqlens count.h5 >"$out"
 check "five documents" holds "$out" '(0): 0, 4, 9, 14, 19, 24'
 expect 2 0 generate --seq 64 --documents lognormal:8:0.5 --heads 2 --head-dim 4 --output lognormal.h5
 expect 2 0 verify lognormal.h5
-check "no temporary file is left" test -z "$(find . -name '*.tmp*')"
+
+# Two writers of one name at the same time: one of them writes all of the file, the other is told, whoever is first.
+many=(generate --heads 4 --seq 4k --quiet)
+for seed in 1 2; do
+    expect 2 0 "${many[@]}" --seed $seed --output seed.$seed.h5
+    raw seed.$seed.h5 q q.seed.$seed
+done
+for round in 1 2 3; do
+    rm -f both.h5
+    pids=() codes=()
+    for seed in 1 2; do
+        "$MPIRUN" -n 2 "$ATTNBENCH" "${many[@]}" --seed $seed --output both.h5 >"$out" 2>"$err.$seed" &
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do
+        wait "$pid"
+        codes+=($?)
+    done
+    check "round $round: one writes, one is refused, ${codes[*]}" test "$((codes[0] + codes[1]))" -eq 2
+    won=$((codes[0] == 0 ? 1 : 2)) lost=$((codes[0] == 0 ? 2 : 1))
+    raw both.h5 q q.both
+    check "the file is that of the one that succeeded" cmp q.both q.seed.$won
+    cp "$err.$lost" "$err"
+    drop_notices
+    check "the other is told in one line" test "$(lines "$err")" -eq 1
+    check "and why" grep -qE '^attnbench: both.h5: (another attnbench is writing it|exists; a new name)' "$err"
+done
+# Computed copies: one after the other replaces, at the same time the second is refused.
+expect 2 0 verify --write copies seed.1.h5
+expect 2 0 verify --write copies seed.1.h5
+check "no temporary file is left" test -z "$(find . -name '*.tmp*' -o -name '*.lock')"
 finish

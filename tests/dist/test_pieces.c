@@ -6,6 +6,7 @@
 #include "dist/pieces.h"
 
 #include <attn/comm.h>
+#include <attn/dist.h>
 #include <attn/partition.h>
 
 #include <stdlib.h>
@@ -265,9 +266,26 @@ static void test_exchange_and_combine(void)
         check_shape(&problems[n]);
 }
 
+/* MPI counts rows in int: beyond them the exchange is refused, and before it asks for memory. */
+static void test_rows_beyond_int(void)
+{
+    const attn_problem problem = PROBLEM(1, 1, 1, 64, INT64_C(3) << 30, 1, 1, ATTN_FLOAT32);
+    const int size = attn_comm_size(MPI_COMM_WORLD);
+    const attn_plan_options options = {.grid = {size, 1}, .exchange = attn_exchange_find("allgather")};
+    attn_error error = ATTN_ERROR_INIT;
+    attn_dist *dist;
+    attn_plan plan;
+
+    TEST_OK(attn_plan_make(&problem, size, &options, &plan, &attn_test_error));
+    CU_ASSERT_EQUAL(attn_dist_create(MPI_COMM_WORLD, &plan, &dist, &error), ATTN_UNSUPPORTED);
+    CU_ASSERT_PTR_NULL(dist);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "kv-seq 3221225472: MPI counts rows up to 2147483647"));
+}
+
 static const attn_test tests[] = {
     {"sums, broadcasts and gathers", test_collectives},
     {"gathered keys, values and outputs", test_exchange_and_combine},
+    {"more rows than MPI counts", test_rows_beyond_int},
 };
 
 int main(int argc, char **argv)

@@ -13,7 +13,7 @@ static void write_file(const char *path, const attn_problem *problem, const attn
     const bool present[ATTN_INPUT_ARRAY_COUNT] = {true, true, true, true, true, true, true, true, true};
     attn_input *input;
 
-    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, problem, stored, present, &input, &attn_test_error));
+    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, true, problem, stored, present, &input, &attn_test_error));
     if (input == NULL)
         return;
     if (bytes > 0)
@@ -221,7 +221,7 @@ static void test_settings(void)
     problem.mask = (attn_mask){true, 12, 3, kv_len, starts, 3};
     problem.score = (attn_score){.scale = 0.3, .softcap = 20, .alibi_slopes = slopes, .sinks = sinks};
     folder_path("settings.h5", path);
-    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &attn_test_error));
+    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, true, &problem, types, present, &input, &attn_test_error));
     TEST_OK(attn_input_close(input, &attn_test_error));
     TEST_OK(attn_input_open(MPI_COMM_WORLD, path, &input, &attn_test_error));
     read = attn_input_problem(input);
@@ -255,19 +255,19 @@ static void test_publishing(void)
 
     folder_make();
     folder_path("x.h5", path);
-    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &attn_test_error));
+    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, true, &problem, types, present, &input, &attn_test_error));
     CU_ASSERT_NOT_EQUAL(access(path, F_OK), 0);
     attn_input_discard(input);
     MPI_Barrier(MPI_COMM_WORLD);
     CU_ASSERT_EQUAL(folder_count(""), 0);
     MPI_Barrier(MPI_COMM_WORLD);
-    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &attn_test_error));
+    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, true, &problem, types, present, &input, &attn_test_error));
     TEST_OK(attn_input_close(input, &attn_test_error));
     CU_ASSERT_EQUAL(access(path, F_OK), 0);
     CU_ASSERT_EQUAL(folder_count(""), 1);
     MPI_Barrier(MPI_COMM_WORLD);
     /* An existing file is replaced. */
-    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &attn_test_error));
+    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, true, &problem, types, present, &input, &attn_test_error));
     move_array(input, ATTN_INPUT_Q, (partition){STRIPED, 1}, ATTN_FLOAT32, true);
     TEST_OK(attn_input_close(input, &attn_test_error));
     TEST_OK(attn_input_open(MPI_COMM_WORLD, path, &input, &attn_test_error));
@@ -300,7 +300,7 @@ static void test_no_space(void)
 
         limited.rlim_cur = limits[i] < unlimited.rlim_cur ? limits[i] : unlimited.rlim_cur;
         setrlimit(RLIMIT_FSIZE, &limited);
-        status = attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &error);
+        status = attn_input_create(MPI_COMM_WORLD, path, true, &problem, types, present, &input, &error);
         CU_ASSERT_EQUAL(status, i < 2 ? ATTN_FILE : ATTN_OK);
         if (status == ATTN_OK) {
             attn_segments *rows;
@@ -326,6 +326,57 @@ static void test_no_space(void)
     folder_remove();
 }
 
+/* Of two writers of one name the second is refused, and what is there is replaced only where that was asked for. */
+static void test_two_writers(void)
+{
+    const attn_problem problem = plain_problem();
+    const bool present[ATTN_INPUT_ARRAY_COUNT] = {true, true, true};
+    const attn_dtype types[ATTN_INPUT_ARRAY_COUNT] = {ATTN_FLOAT32, ATTN_FLOAT32, ATTN_FLOAT32};
+    attn_error error = ATTN_ERROR_INIT;
+    attn_input *input, *second;
+    char path[PATH_SIZE];
+
+    folder_make();
+    folder_path("x.h5", path);
+    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, false, &problem, types, present, &input, &attn_test_error));
+    for (int replace = 0; replace < 2; replace++) {
+        CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, path, replace, &problem, types, present, &second, &error),
+                        ATTN_ARGUMENT);
+        CU_ASSERT_PTR_NULL(second);
+        CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "x.h5: another attnbench is writing it"));
+    }
+    TEST_OK(attn_input_close(input, &attn_test_error));
+    CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, path, false, &problem, types, present, &second, &error),
+                    ATTN_ARGUMENT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "x.h5: exists; a new name is accepted"));
+    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, true, &problem, types, present, &input, &attn_test_error));
+    TEST_OK(attn_input_close(input, &attn_test_error));
+    MPI_Barrier(MPI_COMM_WORLD);
+    CU_ASSERT_EQUAL(folder_count(""), 1);
+    folder_remove();
+}
+
+/* Each array has fewer than 2^63 bytes, all of them together have not. */
+static void test_endless_file(void)
+{
+    const bool present[ATTN_INPUT_ARRAY_COUNT] = {true, true, true};
+    const attn_dtype types[ATTN_INPUT_ARRAY_COUNT] = {ATTN_FLOAT64, ATTN_FLOAT64, ATTN_FLOAT64};
+    attn_problem problem = plain_problem();
+    attn_error error = ATTN_ERROR_INIT;
+    attn_input *input;
+    char path[PATH_SIZE];
+
+    problem.shape = (attn_shape){1, 1, 1, INT64_C(1) << 59, INT64_C(1) << 59, 1, 1};
+    folder_make();
+    folder_path("x.h5", path);
+    CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, path, false, &problem, types, present, &input, &error),
+                    ATTN_FILE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "cannot get the bytes that it needs: File too large"));
+    MPI_Barrier(MPI_COMM_WORLD);
+    CU_ASSERT_EQUAL(folder_count(""), 0);
+    folder_remove();
+}
+
 static void test_wrong_calls(void)
 {
     attn_problem problem = plain_problem();
@@ -339,17 +390,19 @@ static void test_wrong_calls(void)
 
     folder_make();
     folder_path("no/such/folder.h5", path);
-    CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &error), ATTN_FILE);
+    CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, path, true, &problem, types, present, &input, &error),
+                    ATTN_ARGUMENT);
     CU_ASSERT_PTR_NULL(input);
     CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "no/such"));
     CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "No such file"));
-    CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, test_folder, &problem, types, present, &input, &error),
-                    ATTN_FILE);
+    CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, test_folder, true, &problem, types, present, &input, &error),
+                    ATTN_ARGUMENT);
     CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "not a regular file"));
     folder_path("x.h5", path);
-    CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, path, &problem, types, without_k, &input, &error), ATTN_ARGUMENT);
+    CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, path, true, &problem, types, without_k, &input, &error),
+                    ATTN_ARGUMENT);
     CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "k is left out"));
-    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &attn_test_error));
+    TEST_OK(attn_input_create(MPI_COMM_WORLD, path, true, &problem, types, present, &input, &attn_test_error));
     CU_ASSERT_EQUAL(attn_input_write(input, ATTN_INPUT_DO, &(attn_block){0, 1, rows}, ATTN_FLOAT32, buffer, &error),
                     ATTN_ARGUMENT);
     CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "do is missing"));
@@ -361,7 +414,8 @@ static void test_wrong_calls(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "there are 6"));
     attn_input_discard(input);
     problem.shape.kv_heads = 4;
-    CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, path, &problem, types, present, &input, &error), ATTN_ARGUMENT);
+    CU_ASSERT_EQUAL(attn_input_create(MPI_COMM_WORLD, path, true, &problem, types, present, &input, &error),
+                    ATTN_ARGUMENT);
     MPI_Barrier(MPI_COMM_WORLD);
     CU_ASSERT_EQUAL(folder_count(""), 0);
     folder_remove();
@@ -384,6 +438,8 @@ static const attn_test tests[] = {
     {"settings come back", test_settings},
     {"published whole or not at all", test_publishing},
     {"no space", test_no_space},
+    {"two writers", test_two_writers},
+    {"a file beyond 2^63 bytes", test_endless_file},
     {"calls that cannot be served", test_wrong_calls},
     {"nothing stays open", test_nothing_open},
 };

@@ -379,8 +379,8 @@ static void bad_targets(void)
     attn_result *result;
     attn_error error = ATTN_ERROR_INIT;
 
-    expect_refusal(folder_path("no/where/r.h5", path), false, "one", ATTN_FILE, "no/where: No such file");
-    expect_refusal(test_folder, false, "one", ATTN_FILE, "not a regular file");
+    expect_refusal(folder_path("no/where/r.h5", path), false, "one", ATTN_ARGUMENT, "no/where: No such file");
+    expect_refusal(test_folder, false, "one", ATTN_ARGUMENT, "not a regular file");
     expect_refusal(folder_path("r.h5", path), false, "a/b", ATTN_ARGUMENT, "a/b");
     expect_refusal(path, false, "", ATTN_ARGUMENT, "1 to 63");
     folder_write("r.h5.parts", "", 0);

@@ -1,4 +1,4 @@
-# Read by try.sh: a copy of the project in which the recipes of CONTRIBUTING.md are tried, one after the other.
+# Read by try.sh: a copy of the project in which the recipes of CONTRIBUTING.md are tried, each alone.
 #   ATTN_BUILD   the folder of a complete build by ninja; its objects are used for all that a recipe does not change
 #   MPIRUN       starts several ranks
 # shellcheck shell=bash
@@ -25,7 +25,8 @@ begin() {
     mkdir -p "$copy" "$build" "$RECIPE_DEPENDS"
     (cd "$root" && tar -cf - --exclude=./build --exclude=./.git --exclude=./results --exclude=./tests/data .) |
         tar -xf - -C "$copy"
-    echo 'nothing yet' >"$RECIPE_CHANGED"
+    : >"$copy/compiled"
+    restore
     sed -e "s|$ATTN_BUILD|$build|g" -e "s|$root|$copy|g" -e '/^CMAKE_CACHEFILE_DIR/d' "$ATTN_BUILD/CMakeCache.txt" \
         >"$build/CMakeCache.txt"
     ninja -C "$ATTN_BUILD" -t deps | awk -v folder="$RECIPE_DEPENDS" -v root="$root/" -v copy="$copy/" '
@@ -51,8 +52,18 @@ quietly() {
     }
 }
 
+# restore: takes back what the last recipe did to the copy.
+added='' edited=''
+restore() {
+    [ -z "$added" ] || rm "$copy/$added"
+    [ -z "$edited" ] || cp "$scratch/before" "$copy/$edited"
+    added='' edited=''
+    echo 'nothing yet' >"$RECIPE_CHANGED"
+}
+
 # recipe NAME
 recipe() {
+    restore
     printf '%-12s' "$1:"
     began=$SECONDS
 }
@@ -64,12 +75,14 @@ add_file() {
         exit 1
     }
     cp "$files/$1" "$copy/$2"
+    added=$2
     echo "$copy/$2" >>"$RECIPE_CHANGED"
 }
 
 # add_line PATH LIST ROW: the recipe's one line, first in a list.
 add_line() {
     cp "$copy/$1" "$scratch/before"
+    edited=$1
     sed -i "/^#define $2(X)/a\\    $3 \\\\" "$copy/$1"
     [ "$(diff "$scratch/before" "$copy/$1" | grep -c '^[<>]')" -eq 1 ] || {
         echo "$1: not one line more"
@@ -107,9 +120,16 @@ passes() {
         fault "$* with the new row"
     }
 }
+# A crash, a time that ran out or ranks that did not start are no findings: checks must have failed, and been printed.
 fails() {
-    if "$@"; then
+    local code=0
+    "$@" || code=$?
+    if [ "$code" -eq 0 ]; then
         fault "$* does not notice: $wrong"
+    elif [ "$code" -ne 1 ] || ! grep -qE '^(rank [0-9]+: .*\.c:[0-9]+: |FAILED: )' "$scratch/log" ||
+        ! grep -qE '[ ,][1-9][0-9]* failed( on all ranks|$)' "$scratch/log"; then
+        tail -n 20 "$scratch/log"
+        fault "$* ends with status $code and no failed check, with the fault: $wrong"
     fi
 }
 

@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# Tries the recipes of CONTRIBUTING.md, as they stand there: in a copy of the project each adds one file and one line. The
+# Tries the recipes of CONTRIBUTING.md, as they stand there: in a copy of the project each alone adds one file and one line. The
 # new row must be listed, and the tests that go through its table must pass with it, and fail when the file has a fault.
 #
 #   ATTN_BUILD=build/tests tests/recipes/try.sh [RECIPE...]      all, when none is named
 # shellcheck source=tests/recipes/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-
 
 try_kernel() {
     recipe kernel
@@ -18,7 +17,6 @@ try_kernel() {
     break_file src/kernel/naive.c 's/attn_segments_below(rows, keys.hi)/rows->rows/' 'the mask is forgotten'
     compile test_kernel_forward
     fails run_test 0 test_kernel_forward
-    mend_file
     done_with 'a forgotten mask is found'
 }
 
@@ -35,23 +33,26 @@ try_exchange() {
     compile test_dist_forward test_dist_volumes
     fails run_test 3 test_dist_forward
     fails run_test 4 test_dist_volumes
-    mend_file
     done_with 'a part that is not sent is found'
 }
 
 try_combine() {
     recipe combine
-    add_file combine_broadcast.c src/dist/combine_broadcast.c
-    add_line src/plan/tables.c COMBINE_LIST 'X(broadcast)'
+    add_file combine_turns.c src/dist/combine_turns.c
+    add_line src/plan/tables.c COMBINE_LIST 'X(turns)'
     compile attnbench test_dist_forward test_dist_volumes
+    listed turns
     passes run_test 3 test_dist_forward
     passes run_test 4 test_dist_volumes
-    break_file src/dist/combine_broadcast.c 's/out->combine_bytes += .*/out->combine_bytes += (double)bytes * others;/' \
+    break_file src/dist/combine_turns.c 's/(b \* shape->heads + begin)/(b * shape->heads)/' 'heads go to the place of the first'
+    compile test_dist_forward
+    fails run_test 3 test_dist_forward
+    mend_file
+    break_file src/dist/combine_turns.c 's/out->combine_bytes += .*/out->combine_bytes += (double)bytes * others;/' \
         'it predicts the bytes of one batch'
     compile test_dist_volumes
     fails run_test 4 test_dist_volumes
-    mend_file
-    done_with 'a wrong prediction is found'
+    done_with 'a wrong place and a wrong prediction are found'
 }
 
 try_metric() {
@@ -64,7 +65,6 @@ try_metric() {
     break_file src/measure/metric_requests.c 's|NAN) / seconds|NAN) * seconds|' 'a rate that grows with time'
     compile test_measure_metric
     fails run_test 0 test_measure_metric
-    mend_file
     done_with 'a rate that is none is found'
 }
 
@@ -78,7 +78,6 @@ try_probe() {
     break_file src/measure/probe_clock.c 's/read_clock, 1}/read_clock, 0}/' 'a pass that counts as nothing'
     compile test_measure_probe
     fails run_test 0 test_measure_probe
-    mend_file
     done_with 'work that counts as nothing is found'
 }
 
@@ -96,7 +95,6 @@ try_subcommand() {
     break_file bench/cmd_machine.c 's/launch->rank == 0/launch->rank >= 0/' 'every rank prints'
     compile attnbench
     fails test_help
-    mend_file
     done_with 'ranks that all print are found'
 }
 

@@ -1,4 +1,5 @@
-/* Exchange `broadcast`: the ranks of a sequence group send their keys and values to all others, one rank after the other.
+/* Exchange `broadcast`: the ranks of a sequence group send their keys and values to all others, one rank after the
+ * other.
  *
  * Each rank hands its 2 hkv X bytes (X = B S/p D e) to p - 1 others, as with `allgather`, but in p rounds. A rank's own
  * part is read where it is. */
@@ -146,5 +147,5 @@ static attn_status finish(attn_exchange_state *base, attn_error *error)
 
 static const attn_exchange_ops ops = {create, destroy, start, finish};
 
-const attn_exchange attn_exchange_broadcast = {"broadcast", "each rank sends its keys and values to all others in turn",
-                                               applicable, predict, &ops};
+const attn_exchange attn_exchange_broadcast = {
+    "broadcast", "each rank sends its keys and values to all others in turn", applicable, predict, NULL, &ops};

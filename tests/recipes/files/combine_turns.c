@@ -1,4 +1,4 @@
-/* Combine `broadcast`: the ranks of a head group send the outputs of their heads to all others, one rank after the other,
+/* Combine `turns`: the ranks of a head group send the outputs of their heads to all others, one rank after the other,
  * a message for each batch. Each rank hands its hq X bytes to Ph - 1 others. */
 #include "dist/exchange.h"
 #include "dist/pieces.h"
@@ -69,5 +69,5 @@ static attn_status run(attn_combine_state *state, void *o, attn_error *error)
 
 static const attn_combine_ops ops = {create, destroy, run};
 
-const attn_combine attn_combine_broadcast = {
-    "broadcast", "each rank sends its heads to all others in turn", output_heads, output_head_begin, predict, &ops};
+const attn_combine attn_combine_turns = {
+    "turns", "each rank sends its heads to all others in turn", output_heads, output_head_begin, predict, &ops};

@@ -47,8 +47,8 @@ spread() {
     done
 }
 
-spread run --seq 16 --heads 2 --head-dim 4 --ranks '2,3' --min-reps 2 --max-reps 2 --output made.h5
-spread run --input in.h5 --min-reps 2 --max-reps 2 --output made.h5
+spread run --seq 16 --heads 2 --head-dim 4 --ranks '2,3' --min-reps 2 --max-reps 2 --max-time 0.01 --output made.h5
+spread run --input in.h5 --min-reps 2 --max-reps 2 --max-time 0.01 --output made.h5
 spread generate --seq 16 --heads 2 --head-dim 4 --output made.h5
 spread verify in.h5
 spread verify --write made in.h5

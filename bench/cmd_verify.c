@@ -158,16 +158,6 @@ static void describe_plan(const attn_plan *plan, char *how, size_t size)
              plan->grid.seq, plan->grid.head, attn_layout_name(plan->layout), attn_combine_name(plan->combine));
 }
 
-static void list_backward(verification *all, size_t file, const char *how)
-{
-    static const attn_input_array backward[] = {ATTN_INPUT_EXPECTED_DQ, ATTN_INPUT_EXPECTED_DK, ATTN_INPUT_EXPECTED_DV};
-
-    for (size_t i = 0; !all->forward_only && i < sizeof backward / sizeof backward[0]; i++)
-        if (attn_input_has(all->inputs[file], backward[i]))
-            verify_add_unchecked(all, all->files[file], attn_input_array_path(backward[i]), how,
-                                 "gradients are not computed here");
-}
-
 /* Collective over the launch. One way to compute one file. */
 static attn_status verify_point(verification *all, size_t file, const sweep_point *point, attn_error *error)
 {
@@ -183,6 +173,8 @@ static attn_status verify_point(verification *all, size_t file, const sweep_poin
         if (rank_group_has(one.group, launch)) {
             describe_plan(&one.plan, how, sizeof how);
             status = verify_on_group(all, &one, all->files[file], how, all->write != NULL ? target : NULL, error);
+            if (status == ATTN_OK)
+                status = verify_gradients_on_group(all, &one, all->files[file], how, error);
         }
         if (status != ATTN_MPI) { /* after an MPI failure nobody can be waited for */
             const attn_status woken = attn_comm_sleep_barrier(launch->comm, status == ATTN_OK ? error : NULL);
@@ -190,10 +182,10 @@ static attn_status verify_point(verification *all, size_t file, const sweep_poin
             status = status == ATTN_OK ? woken : status;
         }
     }
-    if (status == ATTN_OK && launch->rank == 0 && one.runnable != ATTN_OK)
+    if (status == ATTN_OK && launch->rank == 0 && one.runnable != ATTN_OK) {
         verify_add_unchecked(all, all->files[file], "o, lse", "-", one.reason.message);
-    if (status == ATTN_OK && launch->rank == 0)
-        list_backward(all, file, how);
+        verify_add_unchecked_gradients(all, all->inputs[file], all->files[file], "-", one.reason.message);
+    }
     bench_case_release(&one);
     return attn_comm_agree(launch->comm, status, error);
 }

@@ -6,11 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* o or lse as this rank has it: o may hold the heads of others too, lse holds the own ones. */
+/* What was computed as this rank has it: o may hold the heads of others too, all else holds the own ones. */
 typedef struct output {
     const void *data; /* [B,head_count,rows,width] */
     attn_dtype dtype;
     int64_t head_begin, head_count, width;
+    const attn_segments *rows;
 } output;
 
 static output output_of(const attn_dist *dist, const tensors *arrays, attn_input_array array)
@@ -19,9 +20,24 @@ static output output_of(const attn_dist *dist, const tensors *arrays, attn_input
     const attn_part *part = attn_dist_part(dist);
 
     if (array == ATTN_INPUT_EXPECTED_O)
-        return (output){arrays->o, problem->dtype, attn_dist_output_head_begin(dist), attn_dist_output_heads(dist),
-                        problem->shape.v_head_dim};
-    return (output){arrays->lse, attn_dtype_accumulator(problem->dtype), part->head_begin, part->head_count, 1};
+        return (output){arrays->o,
+                        problem->dtype,
+                        attn_dist_output_head_begin(dist),
+                        attn_dist_output_heads(dist),
+                        problem->shape.v_head_dim,
+                        part->q_rows};
+    if (array == ATTN_INPUT_EXPECTED_DQ)
+        return (output){arrays->dq,       problem->dtype,          part->head_begin,
+                        part->head_count, problem->shape.head_dim, part->q_rows};
+    if (array == ATTN_INPUT_EXPECTED_DK)
+        return (output){arrays->dk,          problem->dtype,          part->kv_head_begin,
+                        part->kv_head_count, problem->shape.head_dim, part->kv_rows};
+    if (array == ATTN_INPUT_EXPECTED_DV)
+        return (output){
+            arrays->dv,   problem->dtype, part->kv_head_begin, part->kv_head_count, problem->shape.v_head_dim,
+            part->kv_rows};
+    return (output){arrays->lse, attn_dtype_accumulator(problem->dtype), part->head_begin, part->head_count, 1,
+                    part->q_rows};
 }
 
 /* The same difference as numbers that can be sent; global indices are exact in a double. */
@@ -30,7 +46,7 @@ enum { PACKED_ERROR, PACKED_B, PACKED_H, PACKED_I, PACKED_D, PACKED_GOT, PACKED_
 /* Finds the worst element of this rank. */
 static void compare_own(const attn_dist *dist, const output *got, const double *want, double worst[PACKED_COUNT])
 {
-    const attn_segments *rows = attn_dist_part(dist)->q_rows;
+    const attn_segments *rows = got->rows;
     const int64_t count = attn_dist_plan(dist)->problem.shape.batch * got->head_count * rows->rows * got->width;
 
     memset(worst, 0, PACKED_COUNT * sizeof *worst);
@@ -83,8 +99,8 @@ attn_status compare_array(attn_dist *dist, const tensors *arrays, attn_input *in
                           difference *out, attn_error *error)
 {
     const MPI_Comm comm = attn_dist_comm(dist);
-    const attn_segments *rows = attn_dist_part(dist)->q_rows;
     const output got = output_of(dist, arrays, array);
+    const attn_segments *rows = got.rows;
     const attn_block block = {got.head_begin, got.head_count, rows};
     const int64_t batch = attn_dist_plan(dist)->problem.shape.batch;
     double own[PACKED_COUNT];

@@ -38,4 +38,13 @@ void verify_add_unchecked(verification *all, const char *path, const char *array
 attn_status verify_on_group(verification *all, const bench_case *one, const char *path, const char *how,
                             const char *target, attn_error *error);
 
+/* Collective over the group of the case. The same for the gradients that the file expects: what has no backward pass is
+ * added as not checked. */
+attn_status verify_gradients_on_group(verification *all, const bench_case *one, const char *path, const char *how,
+                                      attn_error *error);
+
+/* Rank 0: adds a row for each gradient that the file expects. */
+void verify_add_unchecked_gradients(verification *all, const attn_input *input, const char *path, const char *how,
+                                    const char *reason);
+
 #endif

@@ -25,16 +25,6 @@ kernels=$("$ATTNBENCH" list | awk '/^Exchanges/ {exit} NR > 3 && $3 == "yes"' | 
 check "there are kernels" test "$kernels" -ge 2
 check "every kernel that runs here was tried" test "$(grep -c 'PASS$' "$out")" -ge $((2 * count * 3 * 2 * 2 * kernels))
 
-# All files: layer files and gradients are named, and fail nothing.
-expect 2 0 verify "$golden"/*.h5
-check "layer files are listed" holds "$out" 'not checked: layer files: this version has no layers'
-check "gradients are listed" grep -q 'expected/dq .*not checked: gradients are not computed here' "$out"
-bench 2 verify --pass forward "$golden/causal.h5"
-check "not with --pass forward" lacks "$out" 'expected/dq'
-expect 2 0 verify "$ATTN_TEST_DATA"/real/*.h5
-expect 2 0 verify --dtype float64 --kernel portable "$golden/causal.h5"
-expect 2 0 verify --dtype bfloat16 "$golden/causal.h5"
-
 # corrupt FILE DATASET: overwrites its last eight bytes with those of 1e30.
 corrupt() {
     local offset size
@@ -42,6 +32,27 @@ corrupt() {
     size=$(h5dump -p -H -d "$2" "$1" | sed -n 's/^ *SIZE *\([0-9]*\).*/\1/p' | head -n 1)
     printf '\352\214\240\071\131\076\051\106' | dd of="$1" bs=1 seek=$((offset + size - 8)) conv=notrunc 2>/dev/null
 }
+
+# All files: layer files and gradients are named, and fail nothing.
+expect 2 0 verify "$golden"/*.h5
+check "layer files are listed" holds "$out" 'not checked: layer files: this version has no layers'
+expect 2 0 verify --exchange none "$golden"/gqa.h5 "$golden/causal.h5"
+check "gradients are checked" holds "$out" '10 checked: 10 PASS, 0 FAIL; 0 not checked'
+expect 2 0 verify --exchange allgather "$golden/causal.h5"
+check "gradients are listed" grep -q 'expected/dq .*not checked: exchange allgather: it has no backward pass' "$out"
+for array in dq dk dv; do
+    cp "$golden/gqa.h5" bad.h5 && chmod u+w bad.h5
+    corrupt bad.h5 expected/$array
+    expect 2 1 verify --exchange none bad.h5
+    check "$array is wrong" grep -qE "expected/$array .*FAIL at b [0-9]+, head [0-9]+, row [0-9]+" "$out"
+    check "only that" holds "$out" '5 checked: 4 PASS, 1 FAIL'
+done
+bench 2 verify --pass forward "$golden/causal.h5"
+check "not with --pass forward" lacks "$out" 'expected/dq'
+expect 2 0 verify "$ATTN_TEST_DATA"/real/*.h5
+expect 2 0 verify --dtype float64 --kernel portable "$golden/causal.h5"
+expect 2 0 verify --dtype bfloat16 "$golden/causal.h5"
+
 for array in expected/o expected/lse; do
     cp "$golden/gqa.h5" bad.h5 && chmod u+w bad.h5
     corrupt bad.h5 $array

@@ -28,7 +28,8 @@ static const option_set set = {
 };
 
 /* An array on its way to the file, in chunks of all batches, some heads and some rows: whole shares of as many heads as
- * fit, or pieces of one head's share. Every rank makes the same chunks, the last ones of some with fewer rows or none. */
+ * fit, or pieces of one head's share. Every rank makes the same chunks, the last ones of some with fewer rows or
+ * none. */
 typedef struct array_writer {
     attn_input *file;
     attn_input_array array;

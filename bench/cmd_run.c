@@ -108,7 +108,6 @@ static attn_status check_input_options(const run *all, attn_error *error)
 static attn_status read_settings(run *all, attn_error *error)
 {
     case_input *input = &all->context.input;
-    const char *slash;
     attn_status status = sweep_read(all->given, all->launch->ranks, &all->lists, error);
     if (status == ATTN_OK)
         status = read_sampling(all->given, &all->context.sampling, error);
@@ -129,8 +128,7 @@ static attn_status read_settings(run *all, attn_error *error)
     all->context.launch_id = all->launch_id;
     all->context.bandwidths = &all->bandwidths;
     input->path = option_text(all->given, OPTION_INPUT);
-    slash = input->path != NULL ? strrchr(input->path, '/') : NULL;
-    input->name = slash != NULL ? slash + 1 : input->path != NULL ? input->path : "";
+    input->name = input->path != NULL ? shown_base(input->path) : "";
     return ATTN_OK;
 }
 
@@ -278,7 +276,7 @@ static attn_status keep(run *all, const attn_result *result, int64_t position, i
     all->rows_checked += attn_attributes_integer(result->outcomes, "rows_checked", 0);
     all->nan_rows += attn_attributes_integer(result->outcomes, "nan_rows", 0);
     if (!option_given(all->given, OPTION_QUIET) && message_on_terminal()) {
-        fprintf(stderr, "[%lld/%lld] ", (long long)position, (long long)total);
+        fprintf(stderr, "attnbench: [%lld/%lld] ", (long long)position, (long long)total);
         attn_study_print_case_line(result, stderr);
     }
     return ATTN_OK;

@@ -28,17 +28,10 @@ static const option_set set = {
     .takes_files = true,
 };
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash != NULL ? slash + 1 : path;
-}
-
 /* Where --write puts the copy of a file. */
 static attn_status target_path(const verification *all, const char *path, char *out, size_t size, attn_error *error)
 {
-    if ((size_t)snprintf(out, size, "%s/%s", all->write, base_name(path)) >= size)
+    if ((size_t)snprintf(out, size, "%s/%s", all->write, shown_base(path)) >= size)
         return attn_error_set(error, ATTN_ARGUMENT, "--write %s: a shorter name is accepted",
                               shown_path(all->write).text);
     return ATTN_OK;
@@ -55,10 +48,10 @@ static attn_status check_targets(const verification *all, attn_error *error)
         if (status != ATTN_OK)
             return status;
         for (size_t j = 0; j < i; j++)
-            if (strcmp(base_name(all->files[i]), base_name(all->files[j])) == 0)
+            if (strcmp(shown_base(all->files[i]), shown_base(all->files[j])) == 0)
                 return attn_error_set(error, ATTN_ARGUMENT,
                                       "--write %s: two files are named %s; one of them is accepted",
-                                      shown_path(all->write).text, shown_value(base_name(all->files[i])).text);
+                                      shown_path(all->write).text, shown_value(shown_base(all->files[i])).text);
         for (size_t j = 0; stat(target, &made) == 0 && j < all->count; j++)
             if (stat(all->files[j], &given) == 0 && made.st_dev == given.st_dev && made.st_ino == given.st_ino)
                 return attn_error_set(error, ATTN_ARGUMENT,

@@ -11,7 +11,8 @@ typedef struct difference {
     double got, want;   /* there */
 } difference;
 
-/* Collective over dist. Compares all of this rank's o, lse, dq, dk or dv (array ATTN_INPUT_EXPECTED_..) with the file's. */
+/* Collective over dist. Compares all of this rank's o, lse, dq, dk or dv (array ATTN_INPUT_EXPECTED_..) with the
+ * file's. */
 attn_status compare_array(attn_dist *dist, const tensors *arrays, attn_input *input, attn_input_array array,
                           difference *out, attn_error *error);
 

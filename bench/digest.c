@@ -24,7 +24,8 @@ static void add_bytes(uint64_t *hash, const void *bytes, size_t count)
         *hash = (*hash ^ from[i]) * UINT64_C(0x100000001b3);
 }
 
-/* Numbers are hashed with their count, so that an absent list differs from an empty one and lists do not run together. */
+/* Numbers are hashed with their count, so that an absent list differs from an empty one and lists do not run
+ * together. */
 static void add_integers(uint64_t *hash, const int64_t *values, int64_t count)
 {
     const int64_t length = values != NULL ? count : -1;

@@ -99,8 +99,8 @@ static attn_status gather_samples(const bench_case *one, attn_dist *dist, measur
     return status;
 }
 
-/* The bandwidth of memory takes seconds: it is measured where it can bound the case, and in launches that take their time
- * anyhow. */
+/* The bandwidth of memory takes seconds: it is measured where it can bound the case, and in launches that take their
+ * time anyhow. */
 static attn_status measure_roofs(const measure_context *context, const bench_case *one, measured *made,
                                  attn_error *error)
 {
@@ -110,8 +110,8 @@ static attn_status measure_roofs(const measure_context *context, const bench_cas
     return status == ATTN_OK ? roofs_peaks(one, &made->before, error) : status;
 }
 
-/* Compares sampled rows of the last repetition with the float64 reference: gradients once o and lse are known to be good,
- * from which they come. */
+/* Compares sampled rows of the last repetition with the float64 reference: gradients once o and lse are known to be
+ * good, from which they come. */
 static attn_status validate(const measure_context *context, const bench_case *one, const repetition *last,
                             const attn_input *input, measured *made, attn_error *error)
 {

@@ -17,6 +17,10 @@ typedef struct bandwidths {
     int64_t count;
 } bandwidths;
 
+/* The rate that counts: the best of the rounds, or the mean where threads take turns on a core, whose best is the luck
+ * of one. */
+double roofs_rate(const attn_probe_result *made, bool take_turns);
+
 /* The peaks of a case, FLOP/s of all its ranks together. */
 typedef struct peaks {
     double fma;     /* multiply-adds in the type of the sums, at the widest level */

@@ -42,3 +42,10 @@ shown shown_path(const char *path)
     snprintf(out.text, sizeof out.text, "...%s", path);
     return out;
 }
+
+const char *shown_base(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}

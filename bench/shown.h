@@ -13,4 +13,7 @@ shown shown_value(const char *value);
 /* The same for a path, of which the end says most: "..." and the end when it is longer than 200 bytes. */
 shown shown_path(const char *path);
 
+/* What stands behind the last slash of a path. */
+const char *shown_base(const char *path);
+
 #endif

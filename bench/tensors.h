@@ -11,8 +11,8 @@ typedef struct tensors {
     void *d_o, *dq, *dk, *dv;  /* owned, of plans of the backward pass; see attn_dist_backward_buffers */
 } tensors;
 
-/* Memory for a rank's arrays; not collective. o, lse and gradients are NaN, so that a row which is never written is found. out is
- * released with tensors_release, on failure too. ATTN_MEMORY. */
+/* Memory for a rank's arrays; not collective. o, lse and gradients are NaN, so that a row which is never written is
+ * found. out is released with tensors_release, on failure too. ATTN_MEMORY. */
 attn_status tensors_create(const attn_dist *dist, tensors *out, attn_error *error);
 void tensors_release(tensors *arrays);
 
@@ -28,8 +28,8 @@ void tensor_fill(uint64_t seed, attn_stream stream, int64_t batch, int64_t heads
 /* Makes this rank's q, k and v, and do for a backward pass. Not collective. */
 void tensors_generate(const attn_dist *dist, uint64_t seed, tensors *arrays);
 
-/* Collective over the input's ranks. Reads this rank's q, k and v, and for a backward pass do, which is made where the file
- * has none. */
+/* Collective over the input's ranks. Reads this rank's q, k and v, and for a backward pass do, which is made where the
+ * file has none. */
 attn_status tensors_read(const attn_dist *dist, attn_input *input, uint64_t seed, tensors *arrays, attn_error *error);
 
 /* Bytes of q, k and v that this rank reads, in the types of the file, or makes when input is NULL. */

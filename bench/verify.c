@@ -1,10 +1,10 @@
 #include "verify.h"
 #include "compare.h"
+#include "shown.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* The float64 reference takes all rows where they are at most so many and cost at most so many multiplications,
  * otherwise sampled ones. */
@@ -35,11 +35,8 @@ void verify_add_row(verification *all, const char *path, const char *array, cons
 
 void verify_add_unchecked(verification *all, const char *path, const char *array, const char *how, const char *reason)
 {
-    const char *slash = strrchr(path, '/');
-
     if (all->first_reason[0] == '\0')
-        snprintf(all->first_reason, sizeof all->first_reason, "%.100s: %.300s", slash != NULL ? slash + 1 : path,
-                 reason);
+        snprintf(all->first_reason, sizeof all->first_reason, "%.100s: %.300s", shown_base(path), reason);
     all->unchecked++;
     verify_add_row(all, path, array, how, NULL, "not checked: %s", reason);
 }

@@ -13,10 +13,10 @@
 extern "C" {
 #endif
 
-/* Collective, but not for a rank whose local status is ATTN_MPI, which gets it back without a call: where MPI has failed
- * nobody can be waited for, and the program is to be ended. Agrees on a failure: when any rank's local status is not
- * ATTN_OK, every rank gets the status and message of the lowest failing rank. Called at phase boundaries, never in a
- * timed region.
+/* Collective, but not for a rank whose local status is ATTN_MPI, which gets it back without a call: where MPI has
+ * failed nobody can be waited for, and the program is to be ended. Agrees on a failure: when any rank's local status is
+ * not ATTN_OK, every rank gets the status and message of the lowest failing rank. Called at phase boundaries, never in
+ * a timed region.
  *   local  in, this rank's status
  *   error  in/out, may be NULL; the message of this rank when local is not ATTN_OK
  * Returns the agreed status, or ATTN_MPI. */

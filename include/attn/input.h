@@ -60,15 +60,15 @@ ATTN_API attn_status attn_file_schema(MPI_Comm comm, const char *path, char *sch
 ATTN_API attn_status attn_input_open(MPI_Comm comm, const char *path, attn_input **out, attn_error *error);
 
 /* Collective over comm. Creates an input file with all settings of the problem, to be filled with attn_input_write. The
- * file appears under its name when attn_input_close succeeds, whole, or not at all. Until then the name is locked: of two
- * writers the second is refused.
+ * file appears under its name when attn_input_close succeeds, whole, or not at all. Until then the name is locked: of
+ * two writers the second is refused.
  *   replace  in, whether an existing file is replaced; otherwise it is refused
  *   problem  in, the same on all ranks; copied with its arrays
  *   stored   in, [ATTN_INPUT_ARRAY_COUNT], the type in which each array is stored; used where present is true
  *   present  in, [ATTN_INPUT_ARRAY_COUNT]; q, k and v must be
  *   out      out, closed or discarded by the caller; NULL on failure, on all ranks alike
- * ATTN_ARGUMENT for a problem that is not valid or a path at which no file can be made, be it that it exists or is being
- * written; ATTN_FILE when making it fails, ATTN_MEMORY, ATTN_MPI. */
+ * ATTN_ARGUMENT for a problem that is not valid or a path at which no file can be made, be it that it exists or is
+ * being written; ATTN_FILE when making it fails, ATTN_MEMORY, ATTN_MPI. */
 ATTN_API attn_status attn_input_create(MPI_Comm comm, const char *path, bool replace, const attn_problem *problem,
                                        const attn_dtype stored[ATTN_INPUT_ARRAY_COUNT],
                                        const bool present[ATTN_INPUT_ARRAY_COUNT], attn_input **out, attn_error *error);
@@ -93,8 +93,8 @@ ATTN_API attn_dtype attn_input_stored_dtype(const attn_input *input, attn_input_
  *   block   in, this rank's; may differ between ranks, overlap and be empty
  *   dtype   in, of buffer
  *   buffer  out; may be NULL when the block is empty
- * ATTN_ARGUMENT for an array that is not there or a block beyond it, ATTN_FILE, ATTN_MEMORY, ATTN_MPI. The status is the
- * same on all ranks, but for ATTN_MPI. */
+ * ATTN_ARGUMENT for an array that is not there or a block beyond it, ATTN_FILE, ATTN_MEMORY, ATTN_MPI. The status is
+ * the same on all ranks, but for ATTN_MPI. */
 ATTN_API attn_status attn_input_read(attn_input *input, attn_input_array array, const attn_block *block,
                                      attn_dtype dtype, void *buffer, attn_error *error);
 

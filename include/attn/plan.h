@@ -63,9 +63,9 @@ typedef struct attn_plan {
  *   ranks    in, >= 1
  *   options  in
  *   out      out, unchanged on failure
- * ATTN_ARGUMENT for a problem that is not valid or an unknown name in ATTN_KERNEL; ATTN_UNSUPPORTED, with the reason, for a combination that cannot run
- * (grid that is not Ps * Ph = ranks, exchange that does not apply or has no such pass, kernel that this CPU lacks or that
- * has no such pass). */
+ * ATTN_ARGUMENT for a problem that is not valid or an unknown name in ATTN_KERNEL; ATTN_UNSUPPORTED, with the reason,
+ * for a combination that cannot run (grid that is not Ps * Ph = ranks, exchange that does not apply or has no such
+ * pass, kernel that this CPU lacks or that has no such pass). */
 ATTN_API attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_plan_options *options,
                                     attn_plan *out, attn_error *error);
 
@@ -82,8 +82,9 @@ typedef struct attn_prediction {
     double pairs;          /* visible pairs times heads */
 } attn_prediction;
 
-/* Predicts for any rank of the plan, 0 <= rank < plan->ranks. The volumes of each exchange and combine are
- * derived beside its algorithm. ATTN_MEMORY. */
+/* Predicts for any rank of the plan, 0 <= rank < plan->ranks: what a program compares with the counters of its own
+ * rank, or finds the most loaded rank by. The volumes of each exchange and combine are derived beside its algorithm.
+ * ATTN_MEMORY. */
 ATTN_API attn_status attn_plan_predict(const attn_plan *plan, int rank, attn_prediction *out, attn_error *error);
 
 /* A plan as a whole: the rank that has most decides. */

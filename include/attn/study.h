@@ -60,8 +60,9 @@ ATTN_API attn_status attn_study_print_scaling(const attn_results *results, attn_
  * can be drawn, ATTN_FILE when the file cannot be written, ATTN_MEMORY. Starts a process and waits for it. */
 ATTN_API attn_status attn_study_plot_scaling(const attn_results *results, const char *path, attn_error *error);
 
-/* Draws the roofline: the rate of each case with its interval over its arithmetic intensity, and above it what its launch
- * measured as bounds: peaks of arithmetic, and read bandwidth where there is one. As attn_study_plot_scaling otherwise.
+/* Draws the roofline: the rate of each case with its interval over its arithmetic intensity, and above it what its
+ * launch measured as bounds: peaks of arithmetic, and read bandwidth where there is one. As attn_study_plot_scaling
+ * otherwise.
  */
 ATTN_API attn_status attn_study_plot_roofline(const attn_results *results, const char *path, attn_error *error);
 

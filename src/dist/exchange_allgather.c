@@ -1,9 +1,9 @@
 /* Exchange `allgather`: every rank of a sequence group receives all keys and values of its heads.
  *
  * With p ranks that hold hkv heads of S/p rows, each rank hands its 2 hkv X bytes (X = B S/p D e) to p - 1 others, and
- * holds all 2 hkv p X in one buffer. A call gathers as many rows as keep a rank's message below its limit, at least one.
- * What comes from rank r stays as it was there, one part a rank, so nothing is unpacked: the kernel reads the parts in
- * place. */
+ * holds all 2 hkv p X in one buffer. A call gathers as many rows as keep a rank's message below its limit, at least
+ * one. What comes from rank r stays as it was there, one part a rank, so nothing is unpacked: the kernel reads the
+ * parts in place. */
 #include "core/checked.h"
 #include "dist/exchange.h"
 #include "dist/pieces.h"

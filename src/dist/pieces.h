@@ -1,7 +1,7 @@
-/* Large amounts travel in pieces. MPI 3 counts in int, and implementations keep bytes of a message in int here and there,
- * so a rank hands over at most ATTN_MESSAGE_BYTES in one call, or one item where an item is longer: an exchange's items
- * are rows of all batches and heads, which are not cut. The limit is an argument inside of the library, so that tests can
- * lower it. */
+/* Large amounts travel in pieces. MPI 3 counts in int, and implementations keep bytes of a message in int here and
+ * there, so a rank hands over at most ATTN_MESSAGE_BYTES in one call, or one item where an item is longer: an
+ * exchange's items are rows of all batches and heads, which are not cut. The limit is an argument inside of the
+ * library, so that tests can lower it. */
 #ifndef DIST_PIECES_H
 #define DIST_PIECES_H
 

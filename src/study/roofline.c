@@ -113,8 +113,8 @@ static void find_extent(roofline_drawing *d)
     d->y_hi *= 2;
 }
 
-/* The line of a roof, up the bandwidth and along the peak, and above its right end its name, higher where it would touch
- * that of the roof beneath.
+/* The line of a roof, up the bandwidth and along the peak, and above its right end its name, higher where it would
+ * touch that of the roof beneath.
  *   pixels  in, height of the panel */
 static void write_roof(const roofline_drawing *d, size_t r, double pixels, double *labelled, FILE *script)
 {

@@ -10,6 +10,10 @@ expect 4 0 "${sweep[@]}" --output a.h5 --json a.json --csv a.csv
 check "six rows are valid" test "$(grep -c ' VALID' "$out")" -eq 6
 check "it says so" holds "$out" 'VALID: 6 of 6 cases'
 check "no progress where stderr is no terminal" lacks "$err" '/6]'
+if command -v script >/dev/null; then
+    script -qec "'$ATTNBENCH' run --heads 2 --head-dim 8 --seq 16 --max-time 0.01 --output terminal.h5" /dev/null >"$scratch/terminal"
+    check "progress on a terminal is a message like the others" grep -q '^attnbench: \[1/1\] ' "$scratch/terminal"
+fi
 check "stderr holds warnings alone" test "$(grep -vc '^attnbench: warning: ' "$err")" -eq 0
 check "JSON is JSON" json_good a.json
 check "JSON has iterations and aggregates" grep -q '"aggregate"' a.json

@@ -250,8 +250,8 @@ static KEYS FN(load_keys)(const WORK *w, int64_t part, int64_t begin, int64_t co
         }
         for (int64_t j = 0; j < run; j++)
             FN(pack_values)
-            (w, CONVERT_FROM(dtype, v_from + (size_t)(j * v->row_stride) * element, w->rows, w->Dv),
-             w->v_block + (first + j) * VALUE_TILE);
+        (w, CONVERT_FROM(dtype, v_from + (size_t)(j * v->row_stride) * element, w->rows, w->Dv),
+         w->v_block + (first + j) * VALUE_TILE);
     }
     return keys;
 }

@@ -100,14 +100,13 @@ static attn_status gather_samples(const bench_case *one, attn_dist *dist, measur
 }
 
 /* The bandwidth of memory takes seconds: it is measured where it can bound the case, and in launches that take their
- * time anyhow. */
-static attn_status measure_roofs(const measure_context *context, const bench_case *one, measured *made,
-                                 attn_error *error)
+ * time anyhow. It takes memory too: before the arrays of the case are there. */
+static attn_status measure_bandwidth(const measure_context *context, const bench_case *one, measured *made,
+                                     attn_error *error)
 {
-    const bool bandwidth = one->plan.pass == ATTN_PASS_DECODE || context->sampling.max_time >= 1;
-    const attn_status status = bandwidth ? roofs_bandwidth(context->bandwidths, one, &made->bandwidth, error) : ATTN_OK;
+    const bool wanted = one->plan.pass == ATTN_PASS_DECODE || context->sampling.max_time >= 1;
 
-    return status == ATTN_OK ? roofs_peaks(one, &made->before, error) : status;
+    return wanted ? roofs_bandwidth(context->bandwidths, one, &made->bandwidth, error) : ATTN_OK;
 }
 
 /* Compares sampled rows of the last repetition with the float64 reference: gradients once o and lse are known to be
@@ -142,6 +141,8 @@ static attn_status run_on_group(const measure_context *context, bench_case *one,
     attn_status status = attn_comm_agree(comm, bench_case_load(context->lists, one, error), error);
 
     if (status == ATTN_OK)
+        status = measure_bandwidth(context, one, made, error);
+    if (status == ATTN_OK)
         status = attn_dist_create(comm, &one->plan, &each.dist, error);
     if (status == ATTN_OK)
         status = attn_comm_agree(comm, tensors_create(each.dist, &arrays, error), error);
@@ -152,7 +153,7 @@ static attn_status run_on_group(const measure_context *context, bench_case *one,
     if (status == ATTN_OK)
         status = take_buffers(&arrays, &each, error);
     if (status == ATTN_OK)
-        status = measure_roofs(context, one, made, error);
+        status = roofs_peaks(one, &made->before, error);
     if (status == ATTN_OK)
         status = attn_comm_agree(comm, attn_sample(&context->sampling, &target, &made->samples, error), error);
     if (status == ATTN_OK)

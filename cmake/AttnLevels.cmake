@@ -21,11 +21,16 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
 endif()
 
 # attn_level(LEVEL FILE...): compiles source files of the current folder for a level. They are always optimised, so that a
-# debug build tests and measures the code of a release, and products and sums are contracted to fused multiply-adds, which
+# debug build tests and measures the code of a release (less under sanitizers, whose checks make gcc take minutes for
+# inlined templates), and products and sums are contracted to fused multiply-adds, which
 # ISO C mode would switch off. ATTN_KERNEL_FLAGS tells the provenance of a result of it.
 set(ATTN_KERNEL_FLAGS "")
 function(attn_level level)
-    set(flags -O3 -ffp-contract=fast ${attn_level_${level}})
+    set(optimise -O3)
+    if(ATTN_SANITIZE)
+        set(optimise -O1)
+    endif()
+    set(flags ${optimise} -ffp-contract=fast ${attn_level_${level}})
     set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "${flags}")
     string(REPLACE ";" " " flags "${flags}")
     foreach(file IN LISTS ARGN)

@@ -82,8 +82,8 @@ typedef struct bf16_work {
     float adjust_factor; /* on q . k before an adjustment: the rest of |scale|, times log2(e) or over the softcap */
     float cap;           /* softcap log2(e), 0: off */
     bool alibi;
-    row_stream ahead; /* the keys and values of the next block */
-    float *pending;   /* where the results of the last group of products are to be stored, NULL: nowhere */
+    row_streams ahead; /* the keys and values of the next block */
+    float *pending;    /* where the results of the last group of products are to be stored, NULL: nowhere */
 } bf16_work;
 
 /* A block of keys and values. */

@@ -323,16 +323,15 @@ static void look_ahead(bf16_work *w, int64_t part, int64_t begin, int64_t count)
     const int64_t rows = count > 0 ? attn_part_run(w->setup, begin, count) : 0;
     const int64_t groups =
         w->panel_count * (KEY_BLOCK / CHUNK * count_key_groups(w) + count_value_groups(w, KEY_BLOCK));
-    int64_t lines = 0;
 
-    w->ahead = (row_stream){.bytes = {(size_t)w->D * sizeof(uint16_t), (size_t)w->Dv * sizeof(uint16_t)}};
+    w->ahead = (row_streams){.of = {{.bytes = (size_t)w->D * sizeof(uint16_t), .folded = 1},
+                                    {.bytes = (size_t)w->Dv * sizeof(uint16_t), .folded = 1}}};
     for (int n = 0; n < 2 && rows > 0; n++) {
-        w->ahead.row[n] = (const char *)row_of(w, part, arrays[n], begin);
-        w->ahead.step[n] = (size_t)arrays[n]->row_stride * sizeof(uint16_t);
-        w->ahead.rows[n] = rows;
-        lines += rows * (int64_t)((w->ahead.bytes[n] + CACHE_LINE - 1) / CACHE_LINE);
+        w->ahead.of[n].first = (const char *)row_of(w, part, arrays[n], begin);
+        w->ahead.of[n].step = (size_t)arrays[n]->row_stride * sizeof(uint16_t);
+        w->ahead.of[n].rows = rows;
     }
-    w->ahead.lines = (lines + groups - 1) / groups;
+    share_lines(&w->ahead, groups);
 }
 
 /* Blocks begin at multiples of KEY_BLOCK, so that no bit of the result depends on how rows were cut into tasks. */

@@ -2,6 +2,9 @@
 #ifndef KERNEL_BF16_VECTOR_H
 #define KERNEL_BF16_VECTOR_H
 
+#define VECTOR_BYTES 64
+#include "kernel/shuffle.h"
+
 #include <immintrin.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,12 +14,6 @@ enum { WIDTH = 16 };
 #define LOG2_E 1.44269504088896340736
 #define LN_2 0.69314718055994530942
 #define EXPONENT16 0x7f80 /* of a bfloat16: all set in infinities and NaN */
-
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
 
 /* 2^x, relative error 2.9e-6, as 2^floor(x) (1 + ...): exactly 1 for 0, 0 for -inf, NaN for NaN. A weight is rounded to
  * 8 bits afterwards, and 3e-6 in the sum is 3e-6 in lse. The polynomial is the minimax one on [0, 1] with p(0) = 1

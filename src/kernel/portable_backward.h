@@ -241,18 +241,18 @@ static void FN(find_panel_rows)(WORK *w)
 static inline __attribute__((always_inline)) void
 FN(product_of_rows)(const REAL *restrict tiles, const REAL *restrict lanes, int64_t columns, VEC sum[KEY_TILE][VECTORS])
 {
-    PORTABLE_UNROLL
+    UNROLL
     for (int j = 0; j < KEY_TILE; j++)
         for (int n = 0; n < VECTORS; n++)
             sum[j][n] = FN(splat)(0);
     for (int64_t d = 0; d < columns; d += VALUE_TILE, tiles += TILE_STRIDE, lanes += VALUE_TILE * LANES) {
-        PORTABLE_UNROLL
+        UNROLL
         for (int c = 0; c < VALUE_TILE; c++) {
-            PORTABLE_UNROLL
+            UNROLL
             for (int j = 0; j < KEY_TILE; j++) {
                 const VEC row = FN(splat)(tiles[j * VALUE_TILE + c]);
 
-                PORTABLE_UNROLL
+                UNROLL
                 for (int n = 0; n < VECTORS; n++)
                     sum[j][n] += row * FN(load)(lanes + c * LANES + n * WIDTH);
             }
@@ -264,11 +264,11 @@ FN(product_of_rows)(const REAL *restrict tiles, const REAL *restrict lanes, int6
 static inline __attribute__((always_inline)) void
 FN(column_step)(const REAL *restrict weights, const REAL *restrict tile, VEC sum[VALUE_TILE][VECTORS])
 {
-    PORTABLE_UNROLL
+    UNROLL
     for (int d = 0; d < VALUE_TILE; d++) {
         const VEC column = FN(splat)(tile[d]);
 
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = 0; n < VECTORS; n++)
             sum[d][n] += column * FN(load)(weights + n * WIDTH);
     }
@@ -280,18 +280,18 @@ static inline void FN(product_of_columns)(const REAL *restrict weights, const RE
     VEC sum[VALUE_TILE][VECTORS];
     int r = 0;
 
-    PORTABLE_UNROLL
+    UNROLL
     for (int d = 0; d < VALUE_TILE; d++)
         for (int n = 0; n < VECTORS; n++)
             sum[d][n] = FN(load)(to + d * LANES + n * WIDTH);
     for (; r + UNROLLED <= rows; r += UNROLLED) {
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = 0; n < UNROLLED; n++)
             FN(column_step)(weights + (r + n) * LANES, tile + (r + n) * VALUE_TILE, sum);
     }
     for (; r < rows; r++)
         FN(column_step)(weights + r * LANES, tile + r * VALUE_TILE, sum);
-    PORTABLE_UNROLL
+    UNROLL
     for (int d = 0; d < VALUE_TILE; d++)
         for (int n = 0; n < VECTORS; n++)
             FN(store)(to + d * LANES + n * WIDTH, sum[d][n]);
@@ -301,11 +301,11 @@ static inline void FN(product_of_columns)(const REAL *restrict weights, const RE
 static inline __attribute__((always_inline)) void FN(key_step)(const REAL *restrict ds, const REAL *restrict keys,
                                                                VEC sum[KEY_TILE][VECTORS])
 {
-    PORTABLE_UNROLL
+    UNROLL
     for (int j = 0; j < KEY_TILE; j++) {
         const VEC slope = FN(splat)(ds[j * LANES]);
 
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = 0; n < VECTORS; n++)
             sum[j][n] += slope * FN(load)(keys + n * WIDTH);
     }
@@ -316,7 +316,7 @@ static inline void FN(product_of_keys)(const REAL *restrict ds, const REAL *rest
 {
     VEC sum[KEY_TILE][VECTORS];
 
-    PORTABLE_UNROLL
+    UNROLL
     for (int j = 0; j < KEY_TILE; j++)
         for (int n = 0; n < VECTORS; n++)
             sum[j][n] = FN(splat)(0);
@@ -325,14 +325,14 @@ static inline void FN(product_of_keys)(const REAL *restrict ds, const REAL *rest
         const REAL *at = ds + panel * WEIGHT_STRIDE - panel * LANES;
 
         for (; key + UNROLLED <= end; key += UNROLLED) {
-            PORTABLE_UNROLL
+            UNROLL
             for (int n = 0; n < UNROLLED; n++)
                 FN(key_step)(at + key + n, keys + (key + n) * LANES, sum);
         }
         for (; key < end; key++)
             FN(key_step)(at + key, keys + key * LANES, sum);
     }
-    PORTABLE_UNROLL
+    UNROLL
     for (int j = 0; j < KEY_TILE; j++)
         for (int n = 0; n < VECTORS; n++)
             FN(store)(dq + j * dq_stride + n * WIDTH, sum[j][n]);
@@ -344,7 +344,7 @@ static inline void FN(weigh)(const WORK *w, const PANEL *panel, int row, REAL *r
     for (int j = 0; j < KEY_TILE; j++) {
         const VEC lse = FN(splat)(w->lse[row + j]);
 
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = 0; n < VECTORS; n++) {
             VEC x = FN(load)(p + j * LANES + n * WIDTH) * w->factor;
 
@@ -367,11 +367,11 @@ static inline void FN(weigh)(const WORK *w, const PANEL *panel, int row, REAL *r
 static inline void FN(slope)(const WORK *w, int row, VEC d_p[KEY_TILE][VECTORS], const REAL *restrict p,
                              REAL *restrict ds)
 {
-    PORTABLE_UNROLL
+    UNROLL
     for (int j = 0; j < KEY_TILE; j++) {
         const VEC delta = FN(splat)(w->delta[row + j]);
 
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = 0; n < VECTORS; n++) {
             REAL *const at = ds + j * LANES + n * WIDTH;
             const VEC slope = FN(load)(p + j * LANES + n * WIDTH) * (d_p[j][n] - delta);
@@ -427,7 +427,7 @@ static void FN(find_slopes)(const WORK *w, int n)
              w->panel_count * tiles);
             if (pass == 0) {
                 FN(product_of_rows)(w->q + row * VALUE_TILE, panel->k, w->padded_D, sum);
-                PORTABLE_UNROLL
+                UNROLL
                 for (int j = 0; j < KEY_TILE; j++)
                     for (int m = 0; m < VECTORS; m++)
                         FN(store)(p + j * LANES + m * WIDTH, sum[j][m]);

@@ -12,6 +12,8 @@
 #include "core/half.h"
 #include "kernel/backward.h"
 #include "kernel/decode.h"
+#include "kernel/shuffle.h"
+#include "kernel/walk.h"
 
 #include <math.h>
 #include <string.h>
@@ -20,32 +22,6 @@
 #define LN_2 0.69314718055994530942
 
 enum { KEY_BLOCK = 128, BLOCK_ROWS = 384, UNROLLED = 4 };
-
-#if defined(__clang__)
-#define PORTABLE_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define PORTABLE_UNROLL _Pragma("GCC unroll 16")
-#endif
-
-/* Two vectors interleaved: the low halves, and the high halves. */
-#define ZIP_2_LOW 0, 2
-#define ZIP_2_HIGH 1, 3
-#define ZIP_4_LOW 0, 4, 1, 5
-#define ZIP_4_HIGH 2, 6, 3, 7
-#define ZIP_8_LOW 0, 8, 1, 9, 2, 10, 3, 11
-#define ZIP_8_HIGH 4, 12, 5, 13, 6, 14, 7, 15
-#define ZIP_16_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define ZIP_16_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#if VECTOR_BYTES == 16
-#define ZIP_FLOAT(half) ZIP_4_##half
-#define ZIP_DOUBLE(half) ZIP_2_##half
-#elif VECTOR_BYTES == 32
-#define ZIP_FLOAT(half) ZIP_8_##half
-#define ZIP_DOUBLE(half) ZIP_4_##half
-#else
-#define ZIP_FLOAT(half) ZIP_16_##half
-#define ZIP_DOUBLE(half) ZIP_8_##half
-#endif
 
 static inline size_t portable_round(size_t bytes)
 {
@@ -58,90 +34,7 @@ static inline int64_t portable_pad(int64_t Dv)
     return (Dv + VALUE_TILE - 1) / VALUE_TILE * VALUE_TILE;
 }
 
-/* Global numbers of the local rows begin .. begin + count - 1 of a part. */
-static void find_positions(const attn_segments *part, int64_t begin, int64_t count, int64_t *positions)
-{
-    const attn_segment *s = &part->list[attn_segments_find(part, begin)];
-
-    for (int64_t j = 0; j < count; j++) {
-        if (begin + j == s->offset + s->length)
-            s++;
-        positions[j] = s->begin + (begin + j - s->offset);
-    }
-}
-
-/* attn_segments_below for rising global numbers: *next segments began below the last one asked for. Neighbouring rows
- * of a striped layout end a segment apart, which a step finds faster than a search. */
-static int64_t find_below(const attn_segments *part, int64_t global, int64_t *next)
-{
-    enum { STEPS = 4 };
-    const attn_segment *s;
-
-    for (int step = 0; step < STEPS && *next < part->count && part->list[*next].begin < global; step++)
-        ++*next;
-    if (*next < part->count && part->list[*next].begin < global) {
-        const int64_t row = attn_segments_below(part, global); /* > 0: a segment begins below */
-
-        *next = attn_segments_find(part, row - 1) + 1;
-        return row;
-    }
-    if (*next == 0)
-        return 0;
-    s = &part->list[*next - 1];
-    return s->offset + (global - s->begin < s->length ? global - s->begin : s->length);
-}
-
 typedef enum finite_values { FINITE_UNKNOWN, FINITE_ALL, FINITE_NOT_ALL } finite_values;
-
-/* Rows of an array that are to be brought into a cache before they are used, a few lines beside each register tile,
- * since a burst of them would keep the loads of the tiles waiting. Row n stands at
- * first + n / folded * step + n % folded * fold_step. */
-typedef struct row_stream {
-    const char *first;
-    size_t step, fold_step; /* bytes */
-    size_t bytes;           /* of a row */
-    int64_t folded, rows;
-    int64_t row;
-    size_t at; /* the next line to come, in that row */
-} row_stream;
-
-typedef struct row_streams {
-    row_stream of[2]; /* one after the other */
-    int64_t lines;    /* to prefetch at a time */
-    bool to_write;
-} row_streams;
-
-enum { CACHE_LINE = 64 };
-
-static inline void prefetch_lines(row_streams *streams)
-{
-    row_stream *s = streams->of[0].row < streams->of[0].rows ? &streams->of[0] : &streams->of[1];
-    const char *row = s->first + (size_t)(s->row / s->folded) * s->step + (size_t)(s->row % s->folded) * s->fold_step;
-
-    for (int64_t line = 0; line < streams->lines && s->row < s->rows; line++) {
-        if (streams->to_write)
-            __builtin_prefetch(row + s->at, 1, 2);
-        else
-            __builtin_prefetch(row + s->at, 0, 2);
-        s->at += CACHE_LINE;
-        if (s->at >= s->bytes) {
-            s->at = 0;
-            s->row++;
-            row = s->first + (size_t)(s->row / s->folded) * s->step + (size_t)(s->row % s->folded) * s->fold_step;
-        }
-    }
-}
-
-/* Portions so that all lines come in `times` of them. */
-static void share_lines(row_streams *streams, int64_t times)
-{
-    int64_t lines = 0;
-
-    for (int n = 0; n < 2; n++)
-        lines += (streams->of[n].rows - streams->of[n].row) *
-                 (int64_t)((streams->of[n].bytes + CACHE_LINE - 1) / CACHE_LINE);
-    streams->lines = (lines + times - 1) / times;
-}
 
 /* count elements as float: where they stand when they are float, converted into `to` otherwise. */
 static const float *row_to_float(attn_dtype dtype, const void *from, float *to, int64_t count)

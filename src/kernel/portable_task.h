@@ -78,16 +78,16 @@ typedef struct KEYS {
 /* WIDTH x WIDTH elements: each round interleaves the first half of the vectors with the second. */
 static inline __attribute__((always_inline)) void FN(transpose)(VEC m[WIDTH])
 {
-    PORTABLE_UNROLL
+    UNROLL
     for (int round = 1; round < WIDTH; round *= 2) {
         VEC zipped[WIDTH];
 
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = 0; n < WIDTH / 2; n++) {
             zipped[2 * n] = __builtin_shufflevector(m[n], m[n + WIDTH / 2], ZIP(LOW));
             zipped[2 * n + 1] = __builtin_shufflevector(m[n], m[n + WIDTH / 2], ZIP(HIGH));
         }
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = 0; n < WIDTH; n++)
             m[n] = zipped[n];
     }
@@ -114,11 +114,11 @@ static void FN(rows_to_lanes)(const REAL *const from[WIDTH], int64_t count, REAL
     int64_t d = 0;
 
     for (; d + WIDTH <= count; d += WIDTH) {
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = 0; n < WIDTH; n++)
             m[n] = FN(load)(from[n] + d) * factor;
         FN(transpose)(m);
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = 0; n < WIDTH; n++)
             FN(store)(to + (d + n) * LANES, m[n]);
     }
@@ -134,11 +134,11 @@ static void FN(lanes_to_rows)(const REAL *restrict from, int64_t count, VEC fact
     int64_t d = 0;
 
     for (; d + WIDTH <= count; d += WIDTH) {
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = 0; n < WIDTH; n++)
             m[n] = FN(load)(from + (d + n) * LANES) * factor;
         FN(transpose)(m);
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = 0; n < WIDTH; n++)
             FN(store)(to[n] + d, m[n]);
     }
@@ -323,11 +323,11 @@ static inline __attribute__((always_inline)) void FN(score_step)(const int tile,
                                                                  const REAL *restrict q, const REAL *restrict k,
                                                                  int64_t k_stride, VEC sum[KEY_TILE][VECTORS])
 {
-    PORTABLE_UNROLL
+    UNROLL
     for (int j = 0; j < tile; j++) {
         const VEC key = FN(splat)(k[j * k_stride]);
 
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = first; n < end; n++)
             sum[j][n] += key * FN(load)(q + n * WIDTH);
     }
@@ -341,18 +341,18 @@ static inline __attribute__((always_inline)) void FN(score_tile)(const int tile,
     VEC sum[KEY_TILE][VECTORS];
     int64_t d = 0;
 
-    PORTABLE_UNROLL
+    UNROLL
     for (int j = 0; j < tile; j++)
         for (int n = first; n < end; n++)
             sum[j][n] = FN(splat)(0);
     for (; d + UNROLLED <= D; d += UNROLLED) {
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = 0; n < UNROLLED; n++)
             FN(score_step)(tile, first, end, q + (d + n) * LANES, k + d + n, k_stride, sum);
     }
     for (; d < D; d++)
         FN(score_step)(tile, first, end, q + d * LANES, k + d, k_stride, sum);
-    PORTABLE_UNROLL
+    UNROLL
     for (int j = 0; j < tile; j++)
         for (int n = first; n < end; n++) {
             max[n] = FN(max)(sum[j][n], max[n]);
@@ -470,7 +470,7 @@ static void FN(softmax)(const WORK *w, PANEL *panel, int64_t from, int64_t to, c
         sum[n] = FN(splat)(0);
     }
     for (int64_t j = from; j < to; j++) {
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = 0; n < VECTORS; n++) {
             REAL *const at = w->scores + j * LANES + n * WIDTH;
             const VEC p = FN(exp2)(FN(load)(at) * factor - base[n]);
@@ -488,11 +488,11 @@ static inline __attribute__((always_inline)) void FN(value_step)(const int first
                                                                  const REAL *restrict weights, const REAL *restrict v,
                                                                  VEC sum[VALUE_TILE][VECTORS])
 {
-    PORTABLE_UNROLL
+    UNROLL
     for (int d = 0; d < VALUE_TILE; d++) {
         const VEC value = FN(splat)(v[d]);
 
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = first; n < end; n++)
             sum[d][n] += value * FN(load)(weights + n * WIDTH);
     }
@@ -506,7 +506,7 @@ static inline __attribute__((always_inline)) void FN(value_range)(const int firs
     int64_t j = from;
 
     for (; j + UNROLLED <= to; j += UNROLLED) {
-        PORTABLE_UNROLL
+        UNROLL
         for (int n = 0; n < UNROLLED; n++)
             FN(value_step)(first, end, weights + (j + n) * LANES, v + (j + n) * VALUE_TILE, sum);
     }
@@ -519,7 +519,7 @@ static inline void FN(value_tile)(const REAL *restrict weights, const REAL *rest
 {
     VEC sum[VALUE_TILE][VECTORS];
 
-    PORTABLE_UNROLL
+    UNROLL
     for (int d = 0; d < VALUE_TILE; d++)
         for (int n = 0; n < VECTORS; n++)
             sum[d][n] = FN(splat)(0);
@@ -528,7 +528,7 @@ static inline void FN(value_tile)(const REAL *restrict weights, const REAL *rest
     FN(value_range)(0, VECTORS, weights, v, s->all, s->all_end, sum);
     if (s->all_end < s->to)
         FN(value_range)(1, VECTORS, weights, v, s->all_end, s->to, sum);
-    PORTABLE_UNROLL
+    UNROLL
     for (int d = 0; d < VALUE_TILE; d++) {
         for (int n = 0; n < VECTORS; n++) {
             REAL *const at = o + d * LANES + n * WIDTH;

@@ -4,6 +4,7 @@
 
 #include <attn/segments.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Global numbers of the local rows begin .. begin + count - 1 of a part. */
@@ -39,33 +40,54 @@ static inline int64_t find_below(const attn_segments *part, int64_t global, int6
     return s->offset + (global - s->begin < s->length ? global - s->begin : s->length);
 }
 
-/* Rows of keys, then of values, that are to be brought towards the second-level cache before they are used: a few lines
- * beside each group of products, since a burst of them would keep other loads waiting. */
+/* Rows of an array that are to be brought into a cache before they are used, a few lines beside each register tile,
+ * since a burst of them would keep the loads of the tiles waiting. Row n stands at
+ * first + n / folded * step + n % folded * fold_step. */
 typedef struct row_stream {
-    const char *row[2]; /* the next row of each array */
-    size_t step[2];     /* bytes from row to row */
-    size_t bytes[2];    /* of a row */
-    int64_t rows[2];    /* left */
-    size_t at;          /* in the row at hand */
-    int64_t lines;      /* to prefetch at a time */
+    const char *first;
+    size_t step, fold_step; /* bytes */
+    size_t bytes;           /* of a row */
+    int64_t folded, rows;
+    int64_t row;
+    size_t at; /* the next line to come, in that row */
 } row_stream;
+
+typedef struct row_streams {
+    row_stream of[2]; /* one after the other */
+    int64_t lines;    /* to prefetch at a time */
+    bool to_write;
+} row_streams;
 
 enum { CACHE_LINE = 64 };
 
-static inline void prefetch_lines(row_stream *stream)
+static inline void prefetch_lines(row_streams *streams)
 {
-    int n = stream->rows[0] > 0 ? 0 : 1;
+    row_stream *s = streams->of[0].row < streams->of[0].rows ? &streams->of[0] : &streams->of[1];
+    const char *row = s->first + (size_t)(s->row / s->folded) * s->step + (size_t)(s->row % s->folded) * s->fold_step;
 
-    for (int64_t line = 0; line < stream->lines && stream->rows[n] > 0; line++) {
-        __builtin_prefetch(stream->row[n] + stream->at, 0, 2);
-        stream->at += CACHE_LINE;
-        if (stream->at >= stream->bytes[n]) {
-            stream->at = 0;
-            stream->row[n] += stream->step[n];
-            if (--stream->rows[n] == 0)
-                n = 1;
+    for (int64_t line = 0; line < streams->lines && s->row < s->rows; line++) {
+        if (streams->to_write)
+            __builtin_prefetch(row + s->at, 1, 2);
+        else
+            __builtin_prefetch(row + s->at, 0, 2);
+        s->at += CACHE_LINE;
+        if (s->at >= s->bytes) {
+            s->at = 0;
+            s->row++;
+            row = s->first + (size_t)(s->row / s->folded) * s->step + (size_t)(s->row % s->folded) * s->fold_step;
         }
     }
+}
+
+/* Portions so that all lines come in `times` of them. */
+static inline void share_lines(row_streams *streams, int64_t times)
+{
+    int64_t lines = 0;
+
+    for (int n = 0; n < 2; n++)
+        lines += (streams->of[n].rows - streams->of[n].row) *
+                 (int64_t)((streams->of[n].bytes + CACHE_LINE - 1) / CACHE_LINE);
+    streams->lines = (lines + times - 1) / times;
 }
 
 #endif

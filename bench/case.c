@@ -255,3 +255,8 @@ bool bench_case_oversubscribed(const bench_case *one)
 {
     return (int64_t)one->group->ranks * one->threads > one->group->cores;
 }
+
+bool bench_case_has_bound(const bench_case *one)
+{
+    return !bench_case_oversubscribed(one);
+}

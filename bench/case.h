@@ -44,6 +44,10 @@ attn_status bench_case_problem(const sweep *lists, const sweep_point *point, int
 /* Whether ranks times threads exceed the cores in use. */
 bool bench_case_oversubscribed(const bench_case *one);
 
+/* Whether a peak can be measured beside the case: not where its threads take turns on the cores, since rounds of
+ * different ranks then add up to more than the machine has. */
+bool bench_case_has_bound(const bench_case *one);
+
 /* Where q, k and v of a run come from. */
 typedef struct case_input {
     const char *path;          /* of the input file; NULL: they are generated */

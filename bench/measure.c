@@ -104,7 +104,8 @@ static attn_status gather_samples(const bench_case *one, attn_dist *dist, measur
 static attn_status measure_bandwidth(const measure_context *context, const bench_case *one, measured *made,
                                      attn_error *error)
 {
-    const bool wanted = one->plan.pass == ATTN_PASS_DECODE || context->sampling.max_time >= 1;
+    const bool wanted =
+        bench_case_has_bound(one) && (one->plan.pass == ATTN_PASS_DECODE || context->sampling.max_time >= 1);
 
     return wanted ? roofs_bandwidth(context->bandwidths, one, &made->bandwidth, error) : ATTN_OK;
 }
@@ -152,11 +153,11 @@ static attn_status run_on_group(const measure_context *context, bench_case *one,
         status = make_inputs(context, each.dist, input, &arrays, &read_seconds, &made->input_bytes, error);
     if (status == ATTN_OK)
         status = take_buffers(&arrays, &each, error);
-    if (status == ATTN_OK)
+    if (status == ATTN_OK && bench_case_has_bound(one))
         status = roofs_peaks(one, &made->before, error);
     if (status == ATTN_OK)
         status = attn_comm_agree(comm, attn_sample(&context->sampling, &target, &made->samples, error), error);
-    if (status == ATTN_OK)
+    if (status == ATTN_OK && bench_case_has_bound(one))
         status = roofs_peaks(one, &made->after, error);
     if (status == ATTN_OK && made->samples.reps > 0) {
         made->samples.seconds[ATTN_PHASE_INPUT_READ] = read_seconds; /* once a case: in its first repetition alone */

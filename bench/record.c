@@ -114,8 +114,10 @@ attn_status record_case(const measure_context *context, const bench_case *one, m
     put_how(&to, context, one);
     if (made != NULL && made->status == ATTN_OK && made->all != NULL) {
         put_samples(&to, made);
-        put_peaks(&to, one, made);
-        put_bound(&to, one, made);
+        if (bench_case_has_bound(one)) {
+            put_peaks(&to, one, made);
+            put_bound(&to, one, made);
+        }
         result->reps = made->samples.reps;
         result->ranks = one->group->ranks;
         result->phases = ATTN_PHASE_COUNT;

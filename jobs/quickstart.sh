@@ -62,5 +62,5 @@ Next, in bash:
       . jobs/mpi-env.sh; attn_mpi_one_machine 4; PATH=\$PWD/build/release:\$PATH
       attnbench run --help
       mpirun -n 2 attnbench run --heads 8 --seq 1024:8192:x2 --causal --output sweep.h5
-      tests/run.sh        all tests and checks, about ten minutes
+      tests/run.sh        all tests and checks, up to 15 minutes
 END

@@ -10,7 +10,7 @@ extern "C" {
 
 /* X(name, text, meaning) */
 #define ATTN_PHASE_LIST(X)                                                                                             \
-    X(TOTAL, "total", "one forward pass on this rank, from the common start to its own end")                           \
+    X(TOTAL, "total", "one pass on this rank, from the common start to its own end")                                   \
     X(INPUT_READ, "input-read", "reading or generating q, k and v, once, before the first repetition")                 \
     X(PACK, "pack", "copies between the caller's arrays and message buffers")                                          \
     X(COMPUTE, "compute", "the attention kernel")                                                                      \

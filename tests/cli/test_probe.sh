@@ -43,14 +43,17 @@ check "threads that are not granted are a reason" holds "$out" 'OpenMP grants 1 
 short=(--heads 4 --head-dim 16 --max-time 0.05 --max-reps 20)
 expect 3 0 run "${short[@]}" --seq 64 --ranks 1,3 --dtype float32,float64 --output peak.h5 --csv peak.csv --json peak.json
 check "a column" grep -q ' % bound  bound ' "$out"
-check "its level is recorded" test "$(column fma_level peak.csv | cut -d- -f1,2 | sort | uniq -c | tr -s ' \n' ' ')" = \
-    ' 2 fma-float32 2 fma-float64 '
-check "peaks are positive" test "$(column fma_peak peak.csv | awk '$1 > 0' | wc -l)" -eq 4
-check "their spread is a share" test "$(column fma_peak_spread peak.csv | awk '$1 >= 0 && $1 < 1' | wc -l)" -eq 4
+# A case that shares cores has none: there the sum of what each rank measures is more than the machine has.
+alone=$(column oversubscribed peak.csv | grep -cx 0)
+check "one of each type at least has cores of its own" test "$alone" -ge 2
+check "its level is recorded" test "$(column fma_level peak.csv | grep -v '^$' | cut -d- -f1,2 | sort | uniq -c | tr -s ' \n' ' ')" = \
+    " $((alone / 2)) fma-float32 $((alone / 2)) fma-float64 "
+check "peaks are positive" test "$(column fma_peak peak.csv | awk '$1 > 0' | wc -l)" -eq "$alone"
+check "their spread is a share" test "$(column fma_peak_spread peak.csv | awk '$1 != "" && $1 >= 0 && $1 < 1' | wc -l)" -eq "$alone"
 share=$(awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) at[$i] = i; next}
     {want = 100 * $at["flops"] / $at["median_s"] / $at["fma_peak"]; got = $at["fma-percent"]
      if (got > 0.999 * want && got < 1.001 * want) good++} END {print good}' peak.csv)
-check "the share is of that peak" test "$share" -eq 4
+check "the share is of that peak" test "$share" -eq "$alone"
 check "JSON has it" holds peak.json '"% peak"'
 
 # Metrics and phases of a result file.

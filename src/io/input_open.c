@@ -20,7 +20,7 @@ static void release(attn_input *input, attn_status status)
 {
     if (input == NULL)
         return;
-    if (input->lock != NULL)
+    if (input->lock != NULL && input->temporary != NULL)
         unlink(input->temporary); /* a created file that was not published */
     attn_lock_release(input->lock);
     attn_input_header_release(&input->header);

@@ -303,6 +303,7 @@ static inline __attribute__((always_inline)) void FN(value_tile)(const int R, co
         UNROLL
         for (int r = 0; r < R; r++)
             for (int c = 0; c < C; c++)
+                /* cppcheck-suppress uninitvar ; value was filled through pointers */
                 sum[r * C + c] += value[c] * weight[r * J];
     }
     UNROLL

@@ -4,7 +4,7 @@ enum { EXP_VECTORS = 64, EXP_LANES = VECTOR_BYTES / sizeof(REAL) };
 
 static void FN(exp_pass)(void *context, int thread, int64_t passes)
 {
-    _Alignas(64) REAL scores[EXP_VECTORS * EXP_LANES], weights[EXP_VECTORS * EXP_LANES];
+    _Alignas(64) REAL scores[EXP_VECTORS * EXP_LANES], weights[EXP_VECTORS * EXP_LANES] = {0};
     const REAL *volatile hidden_scores = scores; /* so that nothing is known of their contents */
     REAL *volatile hidden_weights = weights;
     VEC sums[2] = {FN(splat)(0), FN(splat)(0)};

@@ -50,8 +50,8 @@ done
 # An archive, so that what stands above these layers (the tables of exchanges) is not asked for.
 aarch64-linux-gnu-ar rc "$folder/all.a" "$folder"/*.o
 
-# Emulated, the kernels' larger tests take minutes: two of them say what differs between processors.
-tests=(tests/core/test_*.c tests/kernel/test_{forward,weights}.c)
+# Emulated, the larger tests of the kernels take minutes: these go through the blocked and the decoding one.
+tests=(tests/core/test_*.c tests/kernel/test_{decode,pages,weights}.c)
 [ "${1:-}" != all ] || tests=(tests/core/test_*.c tests/kernel/test_*.c)
 for file in "${tests[@]}"; do
     program=$folder/$(basename "$file" .c)

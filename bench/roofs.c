@@ -6,11 +6,6 @@
 #define PEAK_SECONDS 0.03
 #define BANDWIDTH_SECONDS 0.1
 
-double roofs_rate(const attn_probe_result *made, bool take_turns)
-{
-    return take_turns ? made->mean : made->best;
-}
-
 /* Collective over the group: one probe on all ranks, with the case's threads. */
 static attn_status measure(const bench_case *one, const attn_probe *probe, double seconds, double *rate,
                            attn_error *error)
@@ -25,7 +20,7 @@ static attn_status measure(const bench_case *one, const attn_probe *probe, doubl
 
     if (status == ATTN_OK)
         status = attn_comm_agree(comm, attn_probe_run(probe, &setup, &made, error), error);
-    *rate = roofs_rate(&made, bench_case_oversubscribed(one));
+    *rate = made.best;
     return status == ATTN_OK ? attn_comm_sum(comm, rate, 1, error) : status;
 }
 

@@ -17,10 +17,6 @@ typedef struct bandwidths {
     int64_t count;
 } bandwidths;
 
-/* The rate that counts: the best of the rounds, or the mean where threads take turns on a core, whose best is the luck
- * of one. */
-double roofs_rate(const attn_probe_result *made, bool take_turns);
-
 /* The peaks of a case, FLOP/s of all its ranks together. */
 typedef struct peaks {
     double fma;     /* multiply-adds in the type of the sums, at the widest level */
@@ -28,7 +24,7 @@ typedef struct peaks {
 } peaks;
 
 /* Collective over the case's group. All its ranks measure at the same time, with the case's threads, for about 30 ms a
- * peak: the best of some rounds, or the mean where threads take turns on a core. */
+ * peak: the best of some rounds. For cases with a bound alone (bench_case_has_bound). */
 attn_status roofs_peaks(const bench_case *one, peaks *out, attn_error *error);
 
 /* The probes of both, on this rank. */

@@ -1,5 +1,5 @@
-/* Vectors of one arithmetic type at one instruction-set level, and 2^x for them: what the kernels' softmax takes, and
- * what the probe of exponentials measures. Included for each type by files that are compiled with the flags of a level
+/* Vectors of one arithmetic type at one instruction-set level, with 2^x and tanh for them: what the kernels'
+ * softmax takes, and what the probe of exponentials measures. Included for each type by files that are compiled with the flags of a level
  * and define
  *   REAL, WORD, SWORD  float, uint32_t, int32_t   or   double, uint64_t, int64_t
  *   MANTISSA           bits of the fraction of REAL: 23 or 52
@@ -7,6 +7,8 @@
  *   VECTOR_BYTES       of a vector
  *   VECTOR_MAX(x, y)   optional: x > y ? x : y in one instruction
  */
+#include "core/log2.h"
+
 typedef REAL FN(vec) __attribute__((vector_size(VECTOR_BYTES)));
 typedef WORD FN(bits) __attribute__((vector_size(VECTOR_BYTES)));
 typedef SWORD FN(ints) __attribute__((vector_size(VECTOR_BYTES)));
@@ -91,6 +93,20 @@ static inline VEC FN(exp2)(VEC x)
 
     FN(exp2_parts)(x, &fraction, &power);
     return fraction * power + power;
+}
+
+/* tanh(y) = (1 - e) / (1 + e), e = exp(-2 |y|), with 1 - e formed without cancellation. */
+static inline VEC FN(tanh)(VEC y)
+{
+    const INTS negative = y < 0;
+    const VEC magnitude = FN(select)(negative, -y, y);
+    VEC fraction, power, one_less, e, t;
+
+    FN(exp2_parts)(magnitude * (REAL)(-2 * LOG2_E), &fraction, &power);
+    e = fraction * power + power;
+    one_less = (1 - power) - fraction * power;
+    t = one_less / (1 + e);
+    return FN(select)(negative, -t, t);
 }
 
 #undef EXP2_MIN

@@ -3,6 +3,7 @@
 #define KERNEL_BF16_VECTOR_H
 
 #define VECTOR_BYTES 64
+#include "core/log2.h"
 #include "kernel/shuffle.h"
 
 #include <immintrin.h>
@@ -11,8 +12,6 @@
 
 enum { WIDTH = 16 };
 
-#define LOG2_E 1.44269504088896340736
-#define LN_2 0.69314718055994530942
 #define EXPONENT16 0x7f80 /* of a bfloat16: all set in infinities and NaN */
 
 /* 2^x, relative error 2.9e-6, as 2^floor(x) (1 + ...): exactly 1 for 0, 0 for -inf, NaN for NaN. A weight is rounded to

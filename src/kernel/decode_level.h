@@ -10,14 +10,12 @@
  *   LOAD_PART(from, bytes)                 optional: a vector whose first bytes are read, the others 0
  */
 #include "core/half.h"
+#include "core/log2.h"
 #include "kernel/decode.h"
 #include "kernel/shuffle.h"
 
 #include <math.h>
 #include <string.h>
-
-#define LOG2_E 1.44269504088896340736
-#define LN_2 0.69314718055994530942
 
 /* Lines are prefetched into the second-level cache. */
 enum { MOST_ROWS = 8, PREFETCH = 2 };

@@ -69,20 +69,6 @@ static inline __attribute__((always_inline)) VEC FN(add_lanes)(VEC m[WIDTH])
     return m[0];
 }
 
-/* tanh(y) = (1 - e) / (1 + e), e = exp(-2 |y|), with 1 - e formed without cancellation. */
-static inline VEC FN(tanh)(VEC y)
-{
-    const INTS negative = y < 0;
-    const VEC magnitude = FN(select)(negative, -y, y);
-    VEC fraction, power, one_less, e, t;
-
-    FN(exp2_parts)(magnitude * (REAL)(-2 * LOG2_E), &fraction, &power);
-    e = fraction * power + power;
-    one_less = (1 - power) - fraction * power;
-    t = one_less / (1 + e);
-    return FN(select)(negative, -t, t);
-}
-
 /* Step 1: the query rows of a tile, the keys that each sees. */
 static inline __attribute__((always_inline)) void FN(load_tile)(const attn_dtype type, const WORK *w, TILE *tile)
 {

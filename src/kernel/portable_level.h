@@ -10,6 +10,7 @@
  */
 #include "core/cpu.h"
 #include "core/half.h"
+#include "core/log2.h"
 #include "kernel/backward.h"
 #include "kernel/decode.h"
 #include "kernel/shuffle.h"
@@ -17,9 +18,6 @@
 
 #include <math.h>
 #include <string.h>
-
-#define LOG2_E 1.44269504088896340736
-#define LN_2 0.69314718055994530942
 
 enum { KEY_BLOCK = 128, BLOCK_ROWS = 384, UNROLLED = 4 };
 

@@ -93,20 +93,6 @@ static inline __attribute__((always_inline)) void FN(transpose)(VEC m[WIDTH])
     }
 }
 
-/* tanh(y) = (1 - e) / (1 + e), e = exp(-2 |y|), with 1 - e formed without cancellation. */
-static inline VEC FN(tanh)(VEC y)
-{
-    const INTS negative = y < 0;
-    const VEC magnitude = FN(select)(negative, -y, y);
-    VEC fraction, power, one_less, e, t;
-
-    FN(exp2_parts)(magnitude * (REAL)(-2 * LOG2_E), &fraction, &power);
-    e = fraction * power + power;
-    one_less = (1 - power) - fraction * power;
-    t = one_less / (1 + e);
-    return FN(select)(negative, -t, t);
-}
-
 /* WIDTH rows of `count` elements become `count` rows of WIDTH, LANES apart. */
 static void FN(rows_to_lanes)(const REAL *const from[WIDTH], int64_t count, REAL factor, REAL *restrict to)
 {

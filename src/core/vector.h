@@ -1,5 +1,6 @@
 /* Vectors of one arithmetic type at one instruction-set level, with 2^x and tanh for them: what the kernels'
- * softmax takes, and what the probe of exponentials measures. Included for each type by files that are compiled with the flags of a level
+ * softmax takes, and what the probe of exponentials measures. Included for each type by files that are compiled with
+ * the flags of a level
  * and define
  *   REAL, WORD, SWORD  float, uint32_t, int32_t   or   double, uint64_t, int64_t
  *   MANTISSA           bits of the fraction of REAL: 23 or 52

@@ -64,6 +64,26 @@ ATTN_API attn_array attn_array_dense(void *data, int64_t heads, int64_t rows, in
 /* Does the same for data that are only read: the one place where const is cast away. */
 ATTN_API attn_array attn_array_of_const(const void *data, int64_t heads, int64_t rows, int64_t width);
 
+/* Scratch memory of threads that several passes share: it grows to what the largest of them needs. Passes that share one
+ * are executed one at a time, and it outlives them. */
+typedef struct attn_scratch attn_scratch;
+
+/* Makes an empty one. Destroy takes NULL.
+ *   out  out, NULL on failure
+ * ATTN_MEMORY. */
+ATTN_API attn_status attn_scratch_create(attn_scratch **out, attn_error *error);
+ATTN_API void attn_scratch_destroy(attn_scratch *scratch);
+
+/* Tells the bytes of all threads; 0 for NULL. */
+ATTN_API size_t attn_scratch_bytes(const attn_scratch *scratch);
+
+/* What the calling thread does again and again while a pass runs, between tasks of some tens of microseconds to some
+ * milliseconds: driving communication that makes no progress by itself. It must be short. */
+typedef struct attn_progress {
+    void (*make)(void *context); /* NULL: nothing */
+    void *context;
+} attn_progress;
+
 /* What a forward pass computes. Everything pointed to must outlive the attn_forward. */
 typedef struct attn_forward_setup {
     const attn_problem *problem;           /* the global problem */
@@ -76,6 +96,7 @@ typedef struct attn_forward_setup {
     bool add_sinks;                        /* add the sinks: true exactly once per row, after all keys were seen */
     int threads;                           /* OpenMP threads, >= 1 */
     int64_t page_rows;                     /* rows of a page when k and v are paged (attn_page_table), otherwise 0 */
+    attn_scratch *scratch;                 /* NULL: memory of its own */
 } attn_forward_setup;
 
 /* Where the rows of a paged part stand (a block table, Kwon et al. 2023, section 4.2): local row r of batch b is row
@@ -95,6 +116,7 @@ typedef struct attn_forward_buffers {
     attn_array o;                 /* out, [B,head_count,q rows,Dv], o_dtype */
     attn_array lse;               /* out, [B,head_count,q rows], accumulator type; row_stride is 1 */
     const attn_page_table *pages; /* [part_count] with page_rows > 0, otherwise not read */
+    attn_progress progress;       /* made by the calling thread */
 } attn_forward_buffers;
 
 typedef struct attn_forward attn_forward;
@@ -115,8 +137,8 @@ ATTN_API void attn_forward_destroy(attn_forward *forward);
  *   buffers  in; o and lse are written and overlap nothing */
 ATTN_API void attn_forward_execute(attn_forward *forward, const attn_forward_buffers *buffers);
 
-/* Tells the bytes that create allocated (tasks and scratch of all threads): what a caller that plans its memory adds to
- * the arrays'. */
+/* Tells the bytes that create allocated (tasks, and scratch of all threads where it is not the setup's): what a caller
+ * that plans its memory adds to the arrays'. */
 ATTN_API size_t attn_forward_bytes(const attn_forward *forward);
 
 /* Counts the visible (query, key) pairs of this call, summed over batches and heads: with 2 (D + Dv) operations each,
@@ -150,19 +172,21 @@ typedef struct attn_backward_setup {
     attn_dtype dq_dtype, dkv_dtype;        /* of dq, and of dk and dv: the problem's, or its accumulator */
     bool accumulate;                       /* add to dq, dk and dv, both of the accumulator type, instead of writing */
     int threads;                           /* OpenMP threads, >= 1 */
+    attn_scratch *scratch;                 /* NULL: memory of its own */
 } attn_backward_setup;
 
 /* Where the data are; local row and head numbers. dq, dk and dv must not overlap anything. */
 typedef struct attn_backward_buffers {
-    attn_array q;         /* [B,head_count,q rows,D], problem's dtype */
-    attn_array o;         /* [B,head_count,q rows,Dv], problem's dtype, as the forward pass over all keys left it */
-    attn_array d_o;       /* [B,head_count,q rows,Dv], problem's dtype */
-    attn_array lse;       /* [B,head_count,q rows], accumulator type, of all keys and sinks; row_stride is 1 */
-    const attn_array *k;  /* [part_count] of [B,kv_head_count,part rows,D] */
-    const attn_array *v;  /* [part_count] of [B,kv_head_count,part rows,Dv] */
-    attn_array dq;        /* out, [B,head_count,q rows,D], dq_dtype */
-    const attn_array *dk; /* out, [part_count] of [B,kv_head_count,part rows,D], dkv_dtype */
-    const attn_array *dv; /* out, [part_count] of [B,kv_head_count,part rows,Dv], dkv_dtype */
+    attn_array q;           /* [B,head_count,q rows,D], problem's dtype */
+    attn_array o;           /* [B,head_count,q rows,Dv], problem's dtype, as the forward pass over all keys left it */
+    attn_array d_o;         /* [B,head_count,q rows,Dv], problem's dtype */
+    attn_array lse;         /* [B,head_count,q rows], accumulator type, of all keys and sinks; row_stride is 1 */
+    const attn_array *k;    /* [part_count] of [B,kv_head_count,part rows,D] */
+    const attn_array *v;    /* [part_count] of [B,kv_head_count,part rows,Dv] */
+    attn_array dq;          /* out, [B,head_count,q rows,D], dq_dtype */
+    const attn_array *dk;   /* out, [part_count] of [B,kv_head_count,part rows,D], dkv_dtype */
+    const attn_array *dv;   /* out, [part_count] of [B,kv_head_count,part rows,Dv], dkv_dtype */
+    attn_progress progress; /* made by the calling thread */
 } attn_backward_buffers;
 
 typedef struct attn_backward attn_backward;

@@ -3,6 +3,7 @@
 
 #include "core/checked.h"
 #include "kernel/backward.h"
+#include "kernel/scratch.h"
 
 #include <assert.h>
 #include <math.h>
@@ -29,9 +30,8 @@ struct attn_backward {
     double *delta;             /* [B,head_count,q rows] */
     char *sums;                /* [slots][slot_bytes] dq in the accumulator type; NULL where dq itself has it */
     size_t slot_bytes;
-    _Atomic int64_t next; /* task to start */
-    size_t scratch_bytes; /* of one thread */
-    char *scratch;        /* [threads][scratch_bytes] */
+    _Atomic int64_t next;                /* task to start */
+    attn_scratch *scratch, *own_scratch; /* the setup's, or an own one */
     size_t bytes;
 };
 
@@ -137,21 +137,8 @@ static void make_tasks(attn_backward *backward)
     assert(task - backward->tasks == backward->task_count);
 }
 
-/* Each thread touches its own scratch first, so that it lies in that thread's memory. Returns how many threads ran. */
-static int place_scratch(attn_backward *backward)
-{
-    int threads = 0;
-
-#pragma omp parallel num_threads(backward->setup.threads) reduction(+ : threads)
-    {
-        threads += 1;
-        memset(backward->scratch + (size_t)omp_get_thread_num() * backward->scratch_bytes, 0, backward->scratch_bytes);
-    }
-    return threads;
-}
-
 /* Counts units and tasks, and the bytes of everything; false when they pass the range of their types. */
-static bool count_work(attn_backward *backward, size_t *delta_bytes, size_t *sum_bytes, size_t *scratch_bytes)
+static bool count_work(attn_backward *backward, size_t *delta_bytes, size_t *sum_bytes)
 {
     const attn_backward_setup *setup = &backward->setup;
     const attn_shape *shape = &setup->problem->shape;
@@ -165,13 +152,10 @@ static bool count_work(attn_backward *backward, size_t *delta_bytes, size_t *sum
         setup->part_count > 1 || backward->unit_count < setup->threads ? backward->unit_count : setup->threads;
     for (int64_t part = 0; part < setup->part_count; part++)
         backward->task_count += backward->unit_count * key_blocks(backward->kernel, setup, part);
-    backward->scratch_bytes = (backward->kernel->backward_bytes(shape, setup->problem->dtype) + ATTN_ALIGNMENT - 1) /
-                              ATTN_ALIGNMENT * ATTN_ALIGNMENT;
     if (!attn_int64_product(rows, 3, &row_count) || !attn_int64_product(sums, 3, &sum_count) ||
         !attn_size_multiply((size_t)row_count, sizeof(double), delta_bytes) ||
         !attn_size_multiply((size_t)sum_count, element, &backward->slot_bytes) ||
-        !attn_size_multiply(backward->slot_bytes, (size_t)backward->slots, sum_bytes) ||
-        !attn_size_multiply(backward->scratch_bytes, (size_t)setup->threads, scratch_bytes))
+        !attn_size_multiply(backward->slot_bytes, (size_t)backward->slots, sum_bytes))
         return false;
     if (setup->dq_dtype == attn_dtype_accumulator(setup->problem->dtype))
         *sum_bytes = 0;
@@ -180,19 +164,18 @@ static bool count_work(attn_backward *backward, size_t *delta_bytes, size_t *sum
 
 static bool allocate(attn_backward *backward)
 {
-    size_t delta_bytes, sum_bytes, scratch_bytes;
+    size_t delta_bytes, sum_bytes;
 
-    if (!count_work(backward, &delta_bytes, &sum_bytes, &scratch_bytes))
+    if (!count_work(backward, &delta_bytes, &sum_bytes))
         return false;
     backward->tasks = attn_calloc_array(backward->task_count, sizeof *backward->tasks);
     backward->part_end = attn_calloc_array(backward->setup.part_count, sizeof *backward->part_end);
     backward->units = attn_calloc_array(backward->unit_count, sizeof *backward->units);
     backward->delta = attn_aligned_alloc(delta_bytes);
     backward->sums = sum_bytes > 0 ? attn_aligned_alloc(sum_bytes) : NULL;
-    backward->scratch = attn_aligned_alloc(scratch_bytes);
-    backward->bytes = (size_t)backward->task_count * sizeof *backward->tasks + delta_bytes + sum_bytes + scratch_bytes;
+    backward->bytes = (size_t)backward->task_count * sizeof *backward->tasks + delta_bytes + sum_bytes;
     return backward->tasks != NULL && backward->part_end != NULL && backward->units != NULL &&
-           backward->delta != NULL && (sum_bytes == 0 || backward->sums != NULL) && backward->scratch != NULL;
+           backward->delta != NULL && (sum_bytes == 0 || backward->sums != NULL);
 }
 
 attn_status attn_backward_create(const attn_kernel *kernel, const attn_backward_setup *setup, attn_backward **out,
@@ -200,7 +183,7 @@ attn_status attn_backward_create(const attn_kernel *kernel, const attn_backward_
 {
     char reason[ATTN_MESSAGE_MAX];
     attn_backward *backward;
-    int granted;
+    attn_status status;
 
     *out = NULL;
     assert(!setup->accumulate ||
@@ -214,13 +197,15 @@ attn_status attn_backward_create(const attn_kernel *kernel, const attn_backward_
     }
     if (backward == NULL || !allocate(backward)) {
         attn_backward_destroy(backward);
-        return attn_error_set(error, ATTN_MEMORY, "no memory for the tasks, sums and scratch of the backward pass");
+        return attn_error_set(error, ATTN_MEMORY, "no memory for the tasks and sums of the backward pass");
     }
     make_tasks(backward);
-    granted = place_scratch(backward);
-    if (granted < setup->threads) {
+    status = attn_scratch_take(setup->scratch, setup->threads,
+                               kernel->backward_bytes(&setup->problem->shape, setup->problem->dtype),
+                               &backward->scratch, &backward->own_scratch, error);
+    if (status != ATTN_OK) {
         attn_backward_destroy(backward);
-        return attn_error_set(error, ATTN_UNSUPPORTED, "threads %d: OpenMP grants %d here", setup->threads, granted);
+        return status;
     }
     *out = backward;
     return ATTN_OK;
@@ -235,7 +220,7 @@ void attn_backward_destroy(attn_backward *backward)
     free(backward->units);
     free(backward->delta);
     free(backward->sums);
-    free(backward->scratch);
+    attn_scratch_destroy(backward->own_scratch);
     free(backward);
 }
 
@@ -349,16 +334,19 @@ void attn_backward_execute(attn_backward *backward, const attn_backward_buffers 
     start_tasks(backward);
 #pragma omp parallel num_threads(backward->setup.threads)
     {
-        char *scratch = backward->scratch + (size_t)omp_get_thread_num() * backward->scratch_bytes;
+        const int thread = omp_get_thread_num();
+        char *scratch = attn_scratch_at(backward->scratch, thread);
 
         start_rows(backward, buffers);
         for (int64_t part = 0; part < backward->setup.part_count; part++) {
             int64_t t;
 
             /* The parts are taken one after the other, as each may add to any row of dq. */
-            while ((t = atomic_load(&backward->next)) < backward->part_end[part])
+            while ((t = atomic_load(&backward->next)) < backward->part_end[part]) {
+                attn_progress_make(&buffers->progress, thread);
                 if (atomic_compare_exchange_weak(&backward->next, &t, t + 1))
                     run_task(backward, &call, &backward->tasks[t], scratch);
+            }
 #pragma omp barrier
         }
     }
@@ -366,5 +354,5 @@ void attn_backward_execute(attn_backward *backward, const attn_backward_buffers 
 
 size_t attn_backward_bytes(const attn_backward *backward)
 {
-    return backward->bytes;
+    return backward->bytes + attn_scratch_bytes(backward->own_scratch);
 }

@@ -1,5 +1,6 @@
 /* Few query rows against many keys: ranges of keys as tasks, their partial results, and how those merge. */
 #include "kernel/decode.h"
+#include "kernel/scratch.h"
 
 #include "core/checked.h"
 #include "kernel/head_group.h"
@@ -212,16 +213,19 @@ static void finish_row(const attn_decode *decode, const attn_forward_buffers *bu
                  partial_o(decode, task, row), (size_t)Dv);
 }
 
-void attn_decode_execute(attn_decode *decode, const attn_forward_buffers *buffers, char *scratch, size_t scratch_bytes)
+void attn_decode_execute(attn_decode *decode, const attn_forward_buffers *buffers, const attn_scratch *scratch)
 {
 #pragma omp parallel num_threads(decode->setup->threads)
     {
-        void *const mine = scratch + (size_t)omp_get_thread_num() * scratch_bytes;
+        const int thread = omp_get_thread_num();
+        void *const mine = attn_scratch_at(scratch, thread);
 
 #pragma omp for schedule(dynamic, 1)
-        for (int64_t t = 0; t < decode->task_count; t++)
+        for (int64_t t = 0; t < decode->task_count; t++) {
+            attn_progress_make(&buffers->progress, thread);
             decode->run(decode->setup, buffers, &decode->tasks[t], partial_o(decode, t, 0), decode->o_stride,
                         partial_lse(decode, t, 0), mine);
+        }
 #pragma omp for schedule(static)
         for (int64_t n = 0; n < decode->group_count * decode->rows_most; n++)
             if (n % decode->rows_most < decode->groups[n / decode->rows_most].rows)

@@ -79,8 +79,8 @@ attn_status attn_decode_create(const attn_kernel *kernel, const attn_forward_set
 void attn_decode_destroy(attn_decode *decode);
 
 /* Computes o and lse with the threads of the setup.
- *   scratch  [threads] of scratch_bytes */
-void attn_decode_execute(attn_decode *decode, const attn_forward_buffers *buffers, char *scratch, size_t scratch_bytes);
+ *   scratch  with scratch_bytes for each thread */
+void attn_decode_execute(attn_decode *decode, const attn_forward_buffers *buffers, const attn_scratch *scratch);
 
 /* Tells the bytes that create allocated; 0 for NULL. */
 size_t attn_decode_bytes(const attn_decode *decode);

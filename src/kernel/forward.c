@@ -3,6 +3,7 @@
 #include "kernel/decode.h"
 #include "kernel/head_group.h"
 #include "kernel/kernel.h"
+#include "kernel/scratch.h"
 
 #include <attn/memory.h>
 
@@ -17,9 +18,8 @@ struct attn_forward {
     attn_task *tasks; /* [task_count] largest first */
     int64_t task_count;
     int64_t pairs;
-    attn_decode *decode;  /* NULL, or how the tasks are cut further, by keys */
-    size_t scratch_bytes; /* of one thread */
-    char *scratch;        /* [threads][scratch_bytes] */
+    attn_decode *decode;                 /* NULL, or how the tasks are cut further, by keys */
+    attn_scratch *scratch, *own_scratch; /* the setup's, or an own one */
 };
 
 attn_array attn_array_dense(void *data, int64_t heads, int64_t rows, int64_t width)
@@ -143,26 +143,12 @@ static void make_tasks(attn_forward *forward, int64_t rows_of_task, int64_t *sum
     qsort(forward->tasks, (size_t)next, sizeof *forward->tasks, by_work);
 }
 
-/* Each thread touches its own scratch first, so that it lies in that thread's memory. Returns how many threads ran. */
-static int place_scratch(attn_forward *forward)
-{
-    int threads = 0;
-
-#pragma omp parallel num_threads(forward->setup.threads) reduction(+ : threads)
-    {
-        threads += 1;
-        memset(forward->scratch + (size_t)omp_get_thread_num() * forward->scratch_bytes, 0, forward->scratch_bytes);
-    }
-    return threads;
-}
-
 static size_t thread_scratch(const attn_kernel *kernel, const attn_forward_setup *setup, bool decode, int64_t rows)
 {
     const attn_problem *problem = setup->problem;
-    const size_t bytes = decode ? kernel->decode->scratch_bytes(&problem->shape, problem->dtype, rows)
-                                : kernel->scratch_bytes(&problem->shape, problem->dtype, rows);
 
-    return (bytes + ATTN_ALIGNMENT - 1) / ATTN_ALIGNMENT * ATTN_ALIGNMENT;
+    return decode ? kernel->decode->scratch_bytes(&problem->shape, problem->dtype, rows)
+                  : kernel->scratch_bytes(&problem->shape, problem->dtype, rows);
 }
 
 static attn_status check_setup(const attn_kernel *kernel, const attn_forward_setup *setup, bool decode,
@@ -185,8 +171,6 @@ attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_se
 {
     const bool decode = attn_decode_applies(kernel, setup);
     int64_t rows, count, *sums;
-    size_t scratch, bytes;
-    int granted;
     attn_forward *forward;
     attn_status status;
 
@@ -196,38 +180,28 @@ attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_se
         return status;
     rows = decode ? ATTN_DECODE_ROWS : choose_rows(kernel, setup);
     count = count_tasks(setup, rows);
-    scratch = thread_scratch(kernel, setup, decode, rows);
-    if (!attn_size_multiply(scratch, (size_t)setup->threads, &bytes))
-        return attn_error_set(error, ATTN_MEMORY, "the scratch of %d threads does not fit in memory", setup->threads);
     sums = attn_calloc_array(setup->q_rows->rows + 1, sizeof *sums);
     forward = calloc(1, sizeof *forward);
     if (forward != NULL) {
         forward->kernel = kernel;
         forward->setup = *setup;
         forward->task_count = count;
-        forward->scratch_bytes = scratch;
         forward->tasks = attn_calloc_array(count + 1, sizeof *forward->tasks);
-        forward->scratch = attn_aligned_alloc(bytes + ATTN_ALIGNMENT);
     }
-    if (sums == NULL || forward == NULL || forward->tasks == NULL || forward->scratch == NULL) {
+    if (sums == NULL || forward == NULL || forward->tasks == NULL) {
         free(sums);
         attn_forward_destroy(forward);
-        return attn_error_set(error, ATTN_MEMORY, "no memory for %lld tasks and %zu bytes of scratch", (long long)count,
-                              bytes);
+        return attn_error_set(error, ATTN_MEMORY, "no memory for %lld tasks", (long long)count);
     }
     make_tasks(forward, rows, sums);
     free(sums);
-    if (decode) {
+    status = attn_scratch_take(setup->scratch, setup->threads, thread_scratch(kernel, setup, decode, rows),
+                               &forward->scratch, &forward->own_scratch, error);
+    if (status == ATTN_OK && decode)
         status = attn_decode_create(kernel, &forward->setup, forward->tasks, count, &forward->decode, error);
-        if (status != ATTN_OK) {
-            attn_forward_destroy(forward);
-            return status;
-        }
-    }
-    granted = place_scratch(forward);
-    if (granted < setup->threads) {
+    if (status != ATTN_OK) {
         attn_forward_destroy(forward);
-        return attn_error_set(error, ATTN_UNSUPPORTED, "threads %d: OpenMP grants %d here", setup->threads, granted);
+        return status;
     }
     *out = forward;
     return ATTN_OK;
@@ -239,7 +213,7 @@ void attn_forward_destroy(attn_forward *forward)
         return;
     attn_decode_destroy(forward->decode);
     free(forward->tasks);
-    free(forward->scratch);
+    attn_scratch_destroy(forward->own_scratch);
     free(forward);
 }
 
@@ -248,23 +222,26 @@ void attn_forward_execute(attn_forward *forward, const attn_forward_buffers *buf
     attn_task_forward *const run = forward->kernel->forward[forward->setup.problem->dtype];
 
     if (forward->decode != NULL) {
-        attn_decode_execute(forward->decode, buffers, forward->scratch, forward->scratch_bytes);
+        attn_decode_execute(forward->decode, buffers, forward->scratch);
         return;
     }
 #pragma omp parallel num_threads(forward->setup.threads)
     {
-        void *scratch = forward->scratch + (size_t)omp_get_thread_num() * forward->scratch_bytes;
+        const int thread = omp_get_thread_num();
+        void *scratch = attn_scratch_at(forward->scratch, thread);
 
 #pragma omp for schedule(dynamic, 1)
-        for (int64_t t = 0; t < forward->task_count; t++)
+        for (int64_t t = 0; t < forward->task_count; t++) {
+            attn_progress_make(&buffers->progress, thread);
             run(&forward->setup, buffers, &forward->tasks[t], scratch);
+        }
     }
 }
 
 size_t attn_forward_bytes(const attn_forward *forward)
 {
-    return (size_t)forward->task_count * sizeof *forward->tasks +
-           (size_t)forward->setup.threads * forward->scratch_bytes + attn_decode_bytes(forward->decode);
+    return (size_t)forward->task_count * sizeof *forward->tasks + attn_scratch_bytes(forward->own_scratch) +
+           attn_decode_bytes(forward->decode);
 }
 
 int64_t attn_forward_pairs(const attn_forward *forward)

@@ -47,7 +47,7 @@ static void test_bits(void)
     const uint64_t indices[] = {0, 1, UINT32_MAX, UINT64_C(1) << 32, UINT64_MAX};
 
     for (size_t s = 0; s < 4; s++)
-        for (unsigned stream = 0; stream <= ATTN_STREAM_TEST; stream++)
+        for (unsigned stream = 0; stream <= ATTN_STREAM_BOOTSTRAP; stream++)
             for (size_t i = 0; i < 5; i++) {
                 uint32_t c[4] = {(uint32_t)indices[i], (uint32_t)(indices[i] >> 32), stream, 0};
 

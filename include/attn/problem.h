@@ -6,8 +6,14 @@
  *   o_i    = sum over visible j of p(i,j) v_j
  *   lse_i  = log of that denominator
  *
+ * With dropout d > 0 the weights that reach the output are m(i,j) p(i,j) / (1 - d), m being 0 with probability d and
+ * otherwise 1, the same for whoever computes them (attn_dropout_keeps); lse is without dropout, and sinks are not
+ * dropped:
+ *   o_i    = sum over visible j of m(i,j) p(i,j) v_j / (1 - d)
+ *
  * Sources: scaled dot-product attention, Vaswani et al. 2017, eq. 1; ALiBi, Press et al. 2022, section 3; soft-capping,
- * Gemma 2 report 2024, section 2; sinks as a term of the denominator, gpt-oss model card 2025, section 2.
+ * Gemma 2 report 2024, section 2; sinks as a term of the denominator, gpt-oss model card 2025, section 2;
+ * dropout, Srivastava et al. 2014, on the weights as in Vaswani et al.'s own code.
  */
 #ifndef ATTN_PROBLEM_H
 #define ATTN_PROBLEM_H
@@ -32,6 +38,8 @@ typedef struct attn_problem {
     attn_dtype dtype; /* of q, k, v and o; sums and lse are kept in attn_dtype_accumulator(dtype) */
     attn_mask mask;
     attn_score score;
+    double dropout;        /* probability that a weight becomes 0: 0 (off) <= dropout < 1 */
+    uint64_t dropout_seed; /* of the weights that do; not read when dropout is 0 */
 } attn_problem;
 
 /* Makes a problem of that shape and type without mask, with scale 1 / sqrt(D) and nothing else set. Start from it: a
@@ -47,8 +55,9 @@ ATTN_API double attn_scale_default(int64_t head_dim);
  *   slopes  out, [heads] */
 ATTN_API void attn_alibi_slopes(int64_t heads, double *slopes);
 
-/* Checks shape, mask and score: scale, softcap, slopes and sinks must be finite in the type in which sums are kept, and
- * a softcap must not vanish in it. ATTN_ARGUMENT with the name and value at fault. */
+/* Checks shape, mask, score and dropout: scale, softcap, slopes and sinks must be finite in the type in which sums are
+ * kept, and a softcap must not vanish in it; a problem with dropout must be within the range of attn_dropout_keeps.
+ * ATTN_ARGUMENT with the name and value at fault. */
 ATTN_API attn_status attn_problem_check(const attn_problem *problem, attn_error *error);
 
 /* Counts the floating point operations (FLOP) of the forward pass: 2 (D + Dv) for each visible pair and query head.

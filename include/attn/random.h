@@ -8,6 +8,8 @@
 
 #include <attn/dtype.h>
 
+#include <stdbool.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -40,6 +42,25 @@ ATTN_API double attn_random_normal(uint64_t seed, attn_stream stream, uint64_t i
  *   array  out, [count] elements of dtype */
 ATTN_API void attn_random_fill(uint64_t seed, attn_stream stream, uint64_t begin, size_t count, attn_dtype dtype,
                                void *array);
+
+/* Dropout. The weight of batch b, query head h, row i and key j (global numbers) is kept when 16 random bits are at
+ * least attn_dropout_threshold. They are those of number j mod 8, from the lowest on, of the 128 of the Philox block
+ * with the seed as its key and the counter
+ *   (j / 8, i, b Hq + h, ATTN_DROPOUT_USE)
+ * which no other number of this library comes from. So one block serves 8 keys of a row. j / 8, i and b Hq + h must be
+ * below 2^32. */
+enum { ATTN_DROPOUT_KEYS = 8 };
+#define ATTN_DROPOUT_USE UINT32_C(0x80000000)
+
+/* Rounds a probability 0 <= dropout < 1 to a multiple of 2^-16, in units of it, and at most 65535: the probability
+ * with which weights are dropped differs from what was asked for by at most 2^-17 (2^-16 at the upper end), under 1e-5,
+ * while what is kept is multiplied by exactly 1 / (1 - dropout). */
+ATTN_API uint32_t attn_dropout_threshold(double dropout);
+
+/* Tells whether dropout keeps a weight; always when the threshold is 0.
+ *   threshold  of attn_dropout_threshold
+ *   head       b Hq + h */
+ATTN_API bool attn_dropout_keeps(uint32_t threshold, uint64_t seed, int64_t head, int64_t i, int64_t j);
 
 #ifdef __cplusplus
 }

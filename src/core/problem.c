@@ -1,4 +1,5 @@
 #include <attn/problem.h>
+#include <attn/random.h>
 
 #include <assert.h>
 #include <float.h>
@@ -67,6 +68,28 @@ static attn_status check_score(const attn_problem *problem, attn_error *error)
     return status == ATTN_OK ? check_values("sinks", score->sinks, problem, error) : status;
 }
 
+/* The numbers of rows, blocks of keys and heads are words of the generator's counter. */
+static attn_status check_dropout(const attn_problem *problem, attn_error *error)
+{
+    const int64_t words = INT64_C(1) << 32;
+    const attn_shape *const shape = &problem->shape;
+
+    if (!(problem->dropout >= 0 && problem->dropout < 1))
+        return attn_error_set(error, ATTN_ARGUMENT, "dropout %g: must be 0 (off) or more, and less than 1",
+                              problem->dropout);
+    if (problem->dropout == 0)
+        return ATTN_OK;
+    if (shape->seq > words || shape->kv_seq / ATTN_DROPOUT_KEYS > words - 1)
+        return attn_error_set(error, ATTN_ARGUMENT,
+                              "seq %" PRId64 ", kv-seq %" PRId64 ": at most 2^32 rows and 2^35 - 1 keys have dropout",
+                              shape->seq, shape->kv_seq);
+    if (shape->batch > words / shape->heads)
+        return attn_error_set(error, ATTN_ARGUMENT,
+                              "batch %" PRId64 " of %" PRId64 " heads: at most 2^32 heads have dropout", shape->batch,
+                              shape->heads);
+    return ATTN_OK;
+}
+
 attn_status attn_problem_check(const attn_problem *problem, attn_error *error)
 {
     attn_status status = attn_shape_check(&problem->shape, error);
@@ -76,7 +99,9 @@ attn_status attn_problem_check(const attn_problem *problem, attn_error *error)
                                 (int)problem->dtype);
     if (status == ATTN_OK)
         status = attn_mask_check(&problem->mask, &problem->shape, error);
-    return status == ATTN_OK ? check_score(problem, error) : status;
+    if (status == ATTN_OK)
+        status = check_score(problem, error);
+    return status == ATTN_OK ? check_dropout(problem, error) : status;
 }
 
 static double count_head_pairs(const attn_problem *problem)

@@ -1,5 +1,5 @@
 /* The counter of a block is (index low, index high, stream, use), the key is the seed. Different streams and different
- * uses therefore never share a block, for any seed.
+ * uses therefore never share a block, for any seed. Dropout, whose index is longer, has a use of its own.
  *
  * The logarithm, sine and cosine of the Box-Muller transform are computed here from additions, multiplications,
  * divisions and square roots alone, which IEEE 754 rounds in one way only. The C library's own may differ in the last
@@ -37,6 +37,24 @@ uint64_t attn_random_bits(uint64_t seed, attn_stream stream, uint64_t index)
     const philox4x32_ctr_t block = block_of(seed, stream, index, USE_BITS);
 
     return (uint64_t)block.v[1] << 32 | block.v[0];
+}
+
+uint32_t attn_dropout_threshold(double dropout)
+{
+    const double units = floor(dropout * 65536 + 0.5);
+
+    assert(dropout >= 0 && dropout < 1);
+    return units < 65535 ? (uint32_t)units : 65535;
+}
+
+bool attn_dropout_keeps(uint32_t threshold, uint64_t seed, int64_t head, int64_t i, int64_t j)
+{
+    const philox4x32_ctr_t counter = {
+        {(uint32_t)(j / ATTN_DROPOUT_KEYS), (uint32_t)i, (uint32_t)head, ATTN_DROPOUT_USE}};
+    const philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+    const int place = (int)(j % ATTN_DROPOUT_KEYS);
+
+    return (philox4x32(counter, key).v[place / 2] >> (place % 2 * 16) & 0xffff) >= threshold;
 }
 
 int64_t attn_random_below(uint64_t seed, attn_stream stream, uint64_t index, int64_t bound)

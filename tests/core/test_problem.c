@@ -71,6 +71,34 @@ static void test_too_large(void)
     TEST_OK(attn_problem_check(&p, &attn_test_error));
 }
 
+static void test_dropout(void)
+{
+    const int64_t k = INT64_C(1) << 33;
+    attn_problem p = good;
+
+    p.dropout = 0.999;
+    p.dropout_seed = UINT64_MAX;
+    TEST_OK(attn_problem_check(&p, &attn_test_error));
+    p.dropout = 1;
+    expect(&p, "dropout 1: must be 0 (off) or more, and less than 1");
+    p.dropout = -0.1;
+    expect(&p, "dropout -0.1: must be 0 (off) or more, and less than 1");
+    p.dropout = (double)NAN;
+    CU_ASSERT_EQUAL(attn_problem_check(&p, NULL), ATTN_ARGUMENT);
+    p.dropout = 0.1;
+    p.shape.seq = k;
+    expect(&p, "seq 8589934592, kv-seq 11: at most 2^32 rows and 2^35 - 1 keys have dropout");
+    p.shape = (attn_shape){k, 1, 1, 7, 4 * k - 1, 1, 1};
+    p.shape.batch = 1;
+    TEST_OK(attn_problem_check(&p, &attn_test_error));
+    p.shape.kv_seq++;
+    expect(&p, "seq 7, kv-seq 34359738368: at most 2^32 rows and 2^35 - 1 keys have dropout");
+    p.shape = (attn_shape){k, 1, 1, 1, 1, 1, 1};
+    expect(&p, "batch 8589934592 of 1 heads: at most 2^32 heads have dropout");
+    p.dropout = 0;
+    TEST_OK(attn_problem_check(&p, &attn_test_error));
+}
+
 static void test_score(void)
 {
     const double slopes[] = {1, 1, 1, 1, (double)INFINITY, 1}, sinks[] = {1, (double)NAN, 1, 1, 1, 1};
@@ -177,6 +205,7 @@ static const attn_test tests[] = {
     {"each extent is checked", test_each_extent},
     {"arrays beyond 63 bits", test_too_large},
     {"scores", test_score},
+    {"dropout", test_dropout},
     {"ALiBi slopes", test_alibi},
     {"FLOP counts", test_flops},
 };

@@ -169,6 +169,71 @@ static void test_below(void)
     CU_ASSERT_EQUAL(attn_random_below(2, ATTN_STREAM_TEST, 0, 1), 0);
 }
 
+/* The bits of a weight by the definition: number j mod 8 of 16 bits in the block of (j / 8, i, head). */
+static void test_dropout_by_definition(void)
+{
+    const uint64_t seeds[] = {0, UINT64_C(0xfedcba9876543210)};
+    const int64_t heads[] = {0, 3, UINT32_MAX}, rows[] = {0, 1, 12345, UINT32_MAX};
+
+    for (size_t s = 0; s < 2; s++)
+        for (size_t h = 0; h < 3; h++)
+            for (size_t r = 0; r < 4; r++)
+                for (int64_t j = 0; j < 40; j++) {
+                    const int64_t key = s == 0 ? j : (INT64_C(1) << 35) - 1 - j;
+                    uint32_t c[4] = {(uint32_t)(key / 8), (uint32_t)rows[r], (uint32_t)heads[h], 0x80000000u};
+                    uint32_t bits;
+
+                    philox(c, (uint32_t)seeds[s], (uint32_t)(seeds[s] >> 32));
+                    bits = c[key % 8 / 2] >> (key % 2 * 16) & 0xffff;
+                    CU_ASSERT(attn_dropout_keeps(0, seeds[s], heads[h], rows[r], key));
+                    CU_ASSERT(attn_dropout_keeps(bits, seeds[s], heads[h], rows[r], key));
+                    CU_ASSERT(!attn_dropout_keeps(bits + 1, seeds[s], heads[h], rows[r], key));
+                }
+    /* Known values: the weights of the first 24 keys of row 2, head 1, seed 7, at one half. */
+    for (int64_t j = 0; j < 24; j++)
+        CU_ASSERT_EQUAL(attn_dropout_keeps(32768, 7, 1, 2, j), 0x973e5d >> j & 1);
+}
+
+static void test_dropout_threshold(void)
+{
+    CU_ASSERT_EQUAL(attn_dropout_threshold(0), 0);
+    CU_ASSERT_EQUAL(attn_dropout_threshold(0.1), 6554);
+    CU_ASSERT_EQUAL(attn_dropout_threshold(0.5), 32768);
+    CU_ASSERT_EQUAL(attn_dropout_threshold(0x1p-18), 0);
+    CU_ASSERT_EQUAL(attn_dropout_threshold(1 - 0x1p-40), 65535);
+}
+
+/* The fraction that is dropped, within 5 standard deviations; and of weights beside each other in every direction how
+ * often both are: within and across blocks, rows, heads and seeds. */
+static void test_dropout_fraction(void)
+{
+    enum { HEADS = 4, ROWS = 100, KEYS = 1000, NEIGHBOURS = 6 };
+    static const int64_t next[NEIGHBOURS][4] = {{0, 0, 0, 1}, {0, 0, 0, 8}, {0, 0, 1, 0},
+                                                {0, 1, 0, 0}, {1, 0, 0, 0}, {0, 0, 1, 8}};
+    static const double probabilities[] = {0.01, 0.1, 0.5, 0.9};
+    const double count = (double)HEADS * ROWS * KEYS;
+
+    for (size_t n = 0; n < sizeof probabilities / sizeof probabilities[0]; n++) {
+        const double p = probabilities[n];
+        const uint32_t t = attn_dropout_threshold(p);
+        double dropped = 0, both[NEIGHBOURS] = {0};
+
+        for (int64_t h = 0; h < HEADS; h++)
+            for (int64_t i = 0; i < ROWS; i++)
+                for (int64_t j = 0; j < KEYS; j++) {
+                    if (attn_dropout_keeps(t, 11, h, i, j))
+                        continue;
+                    dropped++;
+                    for (int m = 0; m < NEIGHBOURS; m++)
+                        both[m] += !attn_dropout_keeps(t, 11 + (uint64_t)next[m][0], h + next[m][1], i + next[m][2],
+                                                       j + next[m][3]);
+                }
+        CU_ASSERT(fabs(dropped / count - p) < 5 * sqrt(p * (1 - p) / count) + 1e-5);
+        for (int m = 0; m < NEIGHBOURS; m++)
+            CU_ASSERT(fabs(both[m] / dropped - p) < 5 * sqrt(p * (1 - p) / dropped) + 1e-5);
+    }
+}
+
 static const attn_test tests[] = {
     {"known answers of Philox", test_known_answers},
     {"bits by seed, stream and index", test_bits},
@@ -177,6 +242,9 @@ static const attn_test tests[] = {
     {"moments of a million normals", test_normal_moments},
     {"streams and seeds differ", test_streams_differ},
     {"bounded integers", test_below},
+    {"dropout by its definition", test_dropout_by_definition},
+    {"the resolution of dropout", test_dropout_threshold},
+    {"dropout: fraction and independence", test_dropout_fraction},
 };
 
 int main(int argc, char **argv)

@@ -12,6 +12,8 @@
 enum { BLOCK_ROWS = 768, KEY_BLOCK = 256 };
 
 #include "kernel/bf16_task.h"
+/* after it */
+#include "kernel/bf16_backward.h"
 
 enum { ROWS = 16, LANE_STRIDE = LANES * 4 /* bytes from row to row of B and C */ };
 
@@ -47,14 +49,26 @@ static int64_t count_value_groups(const bf16_work *w, int64_t keys)
 
 enum { TILE_0 = 0, TILE_1 = WIDTH, TILE_2 = ROWS * LANES, TILE_3 = ROWS * LANES + WIDTH }; /* floats */
 
+/* Beside a group of products. One of the two is NULL. */
+static inline __attribute__((always_inline)) void work_beside(bf16_products *products, bf16_softmax *softmax,
+                                                              bf16_slopes *slopes)
+{
+    if (softmax != NULL)
+        softmax_pairs(softmax, softmax->share);
+    else
+        slope_pairs(slopes, slopes->share);
+    prefetch_lines(&products->ahead);
+}
+
 /* Products of 32 rows of A with the lanes of B into tiles 0 .. 3, two by two.
  *   start  what they begin with, NULL: zeros */
-static inline __attribute__((always_inline)) void multiply_tiles(bf16_work *w, const uint16_t *from, int64_t stride,
-                                                                 const uint32_t *lanes, int64_t count,
-                                                                 const float *start, bf16_softmax *beside)
+static inline __attribute__((always_inline)) void multiply_tiles(bf16_products *products, const uint16_t *from,
+                                                                 int64_t stride, const uint32_t *lanes, int64_t count,
+                                                                 const float *start, bf16_softmax *softmax,
+                                                                 bf16_slopes *slopes)
 {
     const size_t row_bytes = (size_t)stride * sizeof *from;
-    float *const done = w->pending;
+    float *const done = products->pending;
 
     _tile_loadd(4, from, row_bytes);
     _tile_loadd(6, lanes, LANE_STRIDE);
@@ -68,8 +82,7 @@ static inline __attribute__((always_inline)) void multiply_tiles(bf16_work *w, c
     _tile_dpbf16ps(2, 5, 6);
     START_TILE(3, TILE_3);
     _tile_dpbf16ps(3, 5, 7);
-    softmax_pairs(beside, beside->share);
-    prefetch_lines(&w->ahead);
+    work_beside(products, softmax, slopes);
     for (int64_t k = CHUNK; k < count; k += CHUNK) {
         lanes += CHUNK / 2 * LANES;
         _tile_loadd(4, from + k, row_bytes);
@@ -80,27 +93,31 @@ static inline __attribute__((always_inline)) void multiply_tiles(bf16_work *w, c
         _tile_loadd(5, from + k + ROWS * stride, row_bytes);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
-        softmax_pairs(beside, beside->share);
-        prefetch_lines(&w->ahead);
+        work_beside(products, softmax, slopes);
     }
+}
+
+static void store_tiles(bf16_products *products)
+{
+    if (products->pending == NULL)
+        return;
+    _tile_stored(0, products->pending + TILE_0, LANE_STRIDE);
+    _tile_stored(1, products->pending + TILE_1, LANE_STRIDE);
+    _tile_stored(2, products->pending + TILE_2, LANE_STRIDE);
+    _tile_stored(3, products->pending + TILE_3, LANE_STRIDE);
+    products->pending = NULL;
 }
 
 static void finish_products(bf16_work *w)
 {
-    if (w->pending == NULL)
-        return;
-    _tile_stored(0, w->pending + TILE_0, LANE_STRIDE);
-    _tile_stored(1, w->pending + TILE_1, LANE_STRIDE);
-    _tile_stored(2, w->pending + TILE_2, LANE_STRIDE);
-    _tile_stored(3, w->pending + TILE_3, LANE_STRIDE);
-    w->pending = NULL;
+    store_tiles(&w->products);
 }
 
 static void multiply_keys(bf16_work *w, const bf16_keys *keys, const bf16_chunk *chunk, bf16_softmax *beside)
 {
-    multiply_tiles(w, keys->k + chunk->j * keys->k_stride, keys->k_stride, chunk->stage->panel->q, w->padded_D, NULL,
-                   beside);
-    w->pending = chunk->scores;
+    multiply_tiles(&w->products, keys->k + chunk->j * keys->k_stride, keys->k_stride, chunk->stage->panel->q,
+                   w->padded_D, NULL, beside, NULL);
+    w->products.pending = chunk->scores;
 }
 
 static void rescale_output(float *o, const __m512 rescale[VECTORS])
@@ -120,15 +137,31 @@ static void multiply_values(bf16_work *w, const bf16_keys *keys, const bf16_stag
 
         if (stage->rescaled)
             rescale_output(o, stage->rescale);
-        multiply_tiles(w, keys->v + d * VALUE_STRIDE + stage->from, VALUE_STRIDE, stage->weights,
-                       stage->to - stage->from, o, beside);
-        w->pending = o;
+        multiply_tiles(&w->products, keys->v + d * VALUE_STRIDE + stage->from, VALUE_STRIDE, stage->weights,
+                       stage->to - stage->from, o, beside, NULL);
+        w->products.pending = o;
     }
 }
 
+static int64_t count_groups(int64_t count)
+{
+    return count / CHUNK;
+}
+
+static void multiply_block(bf16_backward *w, const uint16_t *from, int64_t stride, const uint32_t *lanes, int64_t count,
+                           bool add, float *c, bf16_slopes *beside)
+{
+    multiply_tiles(&w->products, from, stride, lanes, count, add ? c : NULL, NULL, beside);
+    w->products.pending = c;
+}
+
+static void finish_block(bf16_backward *w)
+{
+    store_tiles(&w->products);
+}
+
 /* Tiles are configured for a task and released after it, as their state is large to save and slows other code. */
-static void run_tiles(const attn_forward_setup *setup, const attn_forward_buffers *buffers, const attn_task *task,
-                      void *scratch)
+static void configure_tiles(void)
 {
     tile_config config = {.palette = 1};
 
@@ -137,7 +170,20 @@ static void run_tiles(const attn_forward_setup *setup, const attn_forward_buffer
         config.rows[n] = ROWS;
     }
     _tile_loadconfig(&config);
+}
+
+static void run_tiles(const attn_forward_setup *setup, const attn_forward_buffers *buffers, const attn_task *task,
+                      void *scratch)
+{
+    configure_tiles();
     run_task(setup, buffers, task, scratch);
+    _tile_release();
+}
+
+static void run_tiles_backward(const attn_backward_call *call, attn_backward_task *task, void *scratch)
+{
+    configure_tiles();
+    run_backward(call, task, scratch);
     _tile_release();
 }
 
@@ -154,6 +200,9 @@ const attn_kernel attn_kernel_amx_bf16 = {
     .block_rows = block_rows,
     .panel_rows = panel_rows,
     .scratch_bytes = scratch_bytes,
+    .backward = {[ATTN_BFLOAT16] = run_tiles_backward},
+    .backward_keys = backward_keys,
+    .backward_bytes = backward_bytes,
     .decode = &attn_decode_avx512,
     .paged = true,
 #else

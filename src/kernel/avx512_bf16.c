@@ -8,6 +8,8 @@
 enum { BLOCK_ROWS = 384, KEY_BLOCK = 128 };
 
 #include "kernel/bf16_task.h"
+/* after it */
+#include "kernel/bf16_backward.h"
 
 enum { TILE = 8 }; /* keys, or columns of V, of a register tile; times VECTORS sums */
 
@@ -60,7 +62,7 @@ static void multiply_keys(bf16_work *w, const bf16_keys *keys, const bf16_chunk 
             for (int m = 0; m < VECTORS; m++)
                 _mm512_storeu_ps(scores + n * LANES + m * WIDTH, sum[n][m]);
         softmax_pairs(beside, beside->share);
-        prefetch_lines(&w->ahead);
+        prefetch_lines(&w->products.ahead);
     }
 }
 
@@ -81,11 +83,43 @@ static void multiply_values(bf16_work *w, const bf16_keys *keys, const bf16_stag
             for (int m = 0; m < VECTORS; m++)
                 _mm512_storeu_ps(o + n * LANES + m * WIDTH, sum[n][m]);
         softmax_pairs(beside, beside->share);
-        prefetch_lines(&w->ahead);
+        prefetch_lines(&w->products.ahead);
     }
 }
 
 static void finish_products(bf16_work *w)
+{
+    (void)w;
+}
+
+static int64_t count_groups(int64_t count)
+{
+    (void)count;
+    return CHUNK / TILE;
+}
+
+static void multiply_block(bf16_backward *w, const uint16_t *from, int64_t stride, const uint32_t *lanes, int64_t count,
+                           bool add, float *c, bf16_slopes *beside)
+{
+    for (int64_t row = 0; row < CHUNK; row += TILE) {
+        float *const to = c + row * LANES;
+        __m512 sum[TILE][VECTORS];
+
+        UNROLL
+        for (int n = 0; n < TILE; n++)
+            for (int m = 0; m < VECTORS; m++)
+                sum[n][m] = add ? _mm512_loadu_ps(to + n * LANES + m * WIDTH) : _mm512_setzero_ps();
+        multiply_tile(from + row * stride, stride, lanes, count / 2, sum);
+        UNROLL
+        for (int n = 0; n < TILE; n++)
+            for (int m = 0; m < VECTORS; m++)
+                _mm512_storeu_ps(to + n * LANES + m * WIDTH, sum[n][m]);
+        slope_pairs(beside, beside->share);
+        prefetch_lines(&w->products.ahead);
+    }
+}
+
+static void finish_block(bf16_backward *w)
 {
     (void)w;
 }
@@ -103,6 +137,9 @@ const attn_kernel attn_kernel_avx512_bf16 = {
     .block_rows = block_rows,
     .panel_rows = panel_rows,
     .scratch_bytes = scratch_bytes,
+    .backward = {[ATTN_BFLOAT16] = run_backward},
+    .backward_keys = backward_keys,
+    .backward_bytes = backward_bytes,
     .decode = &attn_decode_avx512,
     .paged = true,
 #else

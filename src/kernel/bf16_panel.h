@@ -64,6 +64,12 @@ typedef struct bf16_softmax {
     int64_t share; /* pairs to do beside each group of products */
 } bf16_softmax;
 
+/* What goes on beside products. */
+typedef struct bf16_products {
+    row_streams ahead;
+    float *pending; /* where the results of the last group of products are to be stored, NULL: nowhere */
+} bf16_products;
+
 /* Everything one task works with. */
 typedef struct bf16_work {
     const attn_forward_setup *setup;
@@ -82,8 +88,7 @@ typedef struct bf16_work {
     float adjust_factor; /* on q . k before an adjustment: the rest of |scale|, times log2(e) or over the softcap */
     float cap;           /* softcap log2(e), 0: off */
     bool alibi;
-    row_streams ahead; /* the keys and values of the next block */
-    float *pending;    /* where the results of the last group of products are to be stored, NULL: nowhere */
+    bf16_products products; /* ahead: the keys and values of the next block */
 } bf16_work;
 
 /* A block of keys and values. */
@@ -107,17 +112,18 @@ static inline const uint16_t *row_of(const bf16_work *w, int64_t part, const att
            attn_part_place(w->setup, w->buffers, part, a, w->task->b, w->task->kv_head, row);
 }
 
-/* Step 1: the query rows of a panel as pairs in lanes, and the keys that each sees. */
-static void load_queries(const bf16_work *w, const uint16_t *const from[WIDTH], uint32_t *to)
+/* Rows as pairs of columns in lanes, times a power of two or 0.
+ *   to  out, [columns up to whole chunks / 2][LANES], WIDTH lanes of it */
+static void turn_pairs(const uint16_t *const from[WIDTH], int64_t columns, float factor, uint32_t *to)
 {
-    for (int64_t d = 0; d < w->padded_D; d += CHUNK) {
-        const __mmask32 columns = first_of_32(w->D - d);
+    for (int64_t d = 0; d < columns; d += CHUNK) {
+        const __mmask32 there = first_of_32(columns - d);
         __m512 m[WIDTH];
 
         UNROLL
         for (int n = 0; n < WIDTH; n++)
             m[n] = _mm512_castsi512_ps(
-                multiply_pairs(_mm512_maskz_loadu_epi16(columns, from[n] + d), _mm512_set1_ps(w->q_factor)));
+                multiply_pairs(_mm512_maskz_loadu_epi16(there, from[n] + d), _mm512_set1_ps(factor)));
         transpose_lanes(m);
         UNROLL
         for (int n = 0; n < WIDTH; n++)
@@ -125,6 +131,7 @@ static void load_queries(const bf16_work *w, const uint16_t *const from[WIDTH], 
     }
 }
 
+/* Step 1: the query rows of a panel as pairs in lanes, and the keys that each sees. */
 static void load_panel(const bf16_work *w, int64_t row, int rows, bf16_panel *panel)
 {
     const attn_problem *problem = w->setup->problem;
@@ -144,7 +151,7 @@ static void load_panel(const bf16_work *w, int64_t row, int rows, bf16_panel *pa
         from[lane % WIDTH] =
             (const uint16_t *)q->data + w->task->b * q->batch_stride + h * q->head_stride + r * q->row_stride;
         if (lane % WIDTH == WIDTH - 1)
-            load_queries(w, from, panel->q + lane / WIDTH * WIDTH);
+            turn_pairs(from, w->D, w->q_factor, panel->q + lane / WIDTH * WIDTH);
         panel->seen_lo[lane] = seen.lo;
         panel->seen_hi[lane] = seen.hi;
         if (lane == 0)
@@ -192,9 +199,11 @@ static void copy_keys(const bf16_work *w, int64_t part, int64_t begin, int64_t c
     }
 }
 
-/* 32 keys of 32 columns, transposed. Two keys are interleaved into pairs, of even columns and of odd ones, and 16 pairs
- * transposed. Returns whether there are infinities or NaN. */
-static bool turn_values(const uint16_t *const rows[CHUNK], int64_t count, int64_t d, __mmask32 columns, uint16_t *to)
+/* 32 rows of 32 columns, transposed. Two rows are interleaved into pairs, of even columns and of odd ones, and 16 pairs
+ * transposed. Returns whether there are infinities or NaN.
+ *   to  out, [CHUNK] columns, `stride` elements apart */
+static bool turn_rows(const uint16_t *const rows[CHUNK], int64_t count, int64_t d, __mmask32 columns, uint16_t *to,
+                      int64_t stride)
 {
     const __m512i low = _mm512_set1_epi32(0xffff);
     __m512 even[WIDTH], odd[WIDTH];
@@ -212,23 +221,22 @@ static bool turn_values(const uint16_t *const rows[CHUNK], int64_t count, int64_
     transpose_lanes(even);
     UNROLL
     for (int n = 0; n < WIDTH; n++)
-        _mm512_storeu_ps(to + 2 * n * VALUE_STRIDE, even[n]);
+        _mm512_storeu_ps(to + 2 * n * stride, even[n]);
     transpose_lanes(odd);
     UNROLL
     for (int n = 0; n < WIDTH; n++)
-        _mm512_storeu_ps(to + (2 * n + 1) * VALUE_STRIDE, odd[n]);
+        _mm512_storeu_ps(to + (2 * n + 1) * stride, odd[n]);
     return special != 0;
 }
 
-static void clear_specials(const bf16_work *w)
+/* Infinities and NaN of whole chunks of numbers become 0. */
+static void clear_specials(uint16_t *numbers, int64_t count)
 {
-    for (int64_t d = 0; d < w->padded_Dv; d++)
-        for (int64_t j = 0; j < KEY_BLOCK; j += CHUNK) {
-            uint16_t *at = w->v_block + d * VALUE_STRIDE + j;
-            const __m512i v = _mm512_loadu_si512(at);
+    for (int64_t n = 0; n < count; n += CHUNK) {
+        const __m512i x = _mm512_loadu_si512(numbers + n);
 
-            _mm512_storeu_si512(at, _mm512_maskz_mov_epi16(_knot_mask32(find_specials(v)), v));
-        }
+        _mm512_storeu_si512(numbers + n, _mm512_maskz_mov_epi16(_knot_mask32(find_specials(x)), x));
+    }
 }
 
 static bf16_keys load_keys(const bf16_work *w, int64_t part, int64_t begin, int64_t count)
@@ -249,10 +257,11 @@ static bf16_keys load_keys(const bf16_work *w, int64_t part, int64_t begin, int6
         for (int64_t n = 0; n < CHUNK; n++)
             rows[n] = row_of(w, part, v, begin + (j + n < count ? j + n : 0));
         for (int64_t d = 0; d < w->padded_Dv; d += CHUNK)
-            block.special |= turn_values(rows, count - j, d, first_of_32(w->Dv - d), w->v_block + d * VALUE_STRIDE + j);
+            block.special |=
+                turn_rows(rows, count - j, d, first_of_32(w->Dv - d), w->v_block + d * VALUE_STRIDE + j, VALUE_STRIDE);
     }
     if (block.special)
-        clear_specials(w);
+        clear_specials(w->v_block, w->padded_Dv * VALUE_STRIDE);
     return block;
 }
 

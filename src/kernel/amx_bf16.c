@@ -203,7 +203,7 @@ const attn_kernel attn_kernel_amx_bf16 = {
     .backward = {[ATTN_BFLOAT16] = run_tiles_backward},
     .backward_keys = backward_keys,
     .backward_bytes = backward_bytes,
-    .decode = &attn_decode_avx512,
+    .decode = &attn_decode_amx,
     .paged = true,
 #else
     .cpu_has = attn_cpu_none,

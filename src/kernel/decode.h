@@ -61,7 +61,7 @@ typedef struct attn_decode_level {
     size_t (*scratch_bytes)(const attn_shape *shape, attn_dtype dtype, int64_t rows);
 } attn_decode_level;
 
-extern const attn_decode_level attn_decode_baseline, attn_decode_avx2, attn_decode_avx512;
+extern const attn_decode_level attn_decode_baseline, attn_decode_avx2, attn_decode_avx512, attn_decode_amx;
 
 /* The tasks and partial results of one forward pass. */
 typedef struct attn_decode attn_decode;

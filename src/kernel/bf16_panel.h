@@ -146,7 +146,7 @@ static void load_panel(const bf16_work *w, int64_t row, int rows, bf16_panel *pa
         const int64_t h = attn_task_head(w->task, f), r = attn_task_row(w->task, f);
         const int64_t i = attn_segments_global(w->setup->q_rows, r);
         const int64_t diagonal = i + problem->shape.kv_seq - problem->shape.seq;
-        const attn_interval seen = attn_mask_row(&problem->mask, &problem->shape, w->task->b, i);
+        const attn_interval seen = attn_task_seen(w->setup, w->task, i);
 
         from[lane % WIDTH] =
             (const uint16_t *)q->data + w->task->b * q->batch_stride + h * q->head_stride + r * q->row_stride;

@@ -16,16 +16,24 @@
  * a task costs besides its keys. A multiple of the block. */
 enum { RANGES = 128, LEAST_KEYS = 256, MOST_KEYS = 4096 };
 
+/* The same for ranges of a blocked kernel, whose partial results have more rows; ends that are multiples of its longest
+ * block cut none of them. */
+enum { WIDE_RANGES = 64, WIDE_LEAST_KEYS = 512, WIDE_BLOCK = 256 };
+
 struct attn_decode {
     const attn_forward_setup *setup;
-    attn_task_decode *run;
+    attn_task_decode *run;          /* NULL: the tasks are those of a blocked kernel */
+    attn_task_forward *run_blocked; /* with its setup, that of a partial result */
+    attn_forward_setup blocked_setup;
     const attn_task *groups; /* [group_count] */
     int64_t *first_task;     /* [group_count + 1] */
     int64_t group_count;
     attn_decode_task *tasks; /* [task_count], those of a group one after the other, in the order of the keys */
     int64_t task_count;
-    char *partials; /* [task_count] of o [rows_most][o_stride], lse [lse_stride], accumulator type */
-    int64_t rows_most, o_stride, lse_stride;
+    char *
+        partials; /* [task_count] of o [rows_most][o_stride], lse [lse_stride], accumulator type; after `lead` elements,
+                       so that where a blocked task counts its rows from is inside too */
+    int64_t rows_most, o_stride, lse_stride, lead;
 };
 
 bool attn_decode_applies(const attn_kernel *kernel, const attn_forward_setup *setup)
@@ -36,6 +44,11 @@ bool attn_decode_applies(const attn_kernel *kernel, const attn_forward_setup *se
         if (setup->q_rows->rows > ATTN_DECODE_ROWS / attn_head_group_at(setup, g).heads)
             return false;
     return true;
+}
+
+bool attn_decode_cuts(const attn_kernel *kernel, const attn_forward_setup *setup)
+{
+    return kernel->decode != NULL && setup->q_rows->rows <= ATTN_DECODE_SEQ && !attn_decode_applies(kernel, setup);
 }
 
 /* Keys between the first and the last that some row of a batch sees. */
@@ -60,12 +73,16 @@ static int64_t count_keys(const attn_forward_setup *setup, attn_interval seen)
     return keys;
 }
 
-static int64_t choose_keys(const attn_forward_setup *setup, const attn_task *groups, int64_t count)
+static int64_t choose_keys(const attn_forward_setup *setup, const attn_task *groups, int64_t count, bool blocked)
 {
     int64_t keys = 0;
 
     for (int64_t n = 0; n < count; n++)
         keys += count_keys(setup, seen_keys(setup, groups[n].b));
+    if (blocked) {
+        keys = (keys / WIDE_RANGES + WIDE_BLOCK - 1) / WIDE_BLOCK * WIDE_BLOCK;
+        return keys < WIDE_LEAST_KEYS ? WIDE_LEAST_KEYS : keys;
+    }
     keys = (keys / RANGES + ATTN_DECODE_BLOCK - 1) / ATTN_DECODE_BLOCK * ATTN_DECODE_BLOCK;
     return keys < LEAST_KEYS ? LEAST_KEYS : keys < MOST_KEYS ? keys : MOST_KEYS;
 }
@@ -99,6 +116,66 @@ static int64_t cut_keys(const attn_forward_setup *setup, const attn_task *group,
     return count;
 }
 
+/* The least global number x up to which there are so many keys of an interval before x, or its end. */
+static int64_t find_end(const attn_forward_setup *setup, attn_interval keys, int64_t count)
+{
+    int64_t low = keys.lo, high = keys.hi;
+
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+
+        if (count_keys(setup, (attn_interval){keys.lo, middle}) < count)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Cuts the keys of a task of a blocked kernel, as cut_keys does, but by their global numbers. */
+static int64_t cut_blocked(const attn_forward_setup *setup, const attn_task *group, int64_t most,
+                           attn_decode_task *tasks)
+{
+    const attn_interval seen = seen_keys(setup, group->b);
+    int64_t count = 0, begin = seen.lo;
+
+    while (count_keys(setup, (attn_interval){begin, seen.hi}) > 0) {
+        int64_t end = find_end(setup, (attn_interval){begin, seen.hi}, most);
+
+        end = (end + WIDE_BLOCK - 1) / WIDE_BLOCK * WIDE_BLOCK;
+        end = end < seen.hi ? end : seen.hi;
+        if (tasks != NULL) {
+            tasks[count].rows = *group;
+            tasks[count].rows.keys = (attn_interval){begin, end};
+        }
+        count++;
+        begin = end;
+    }
+    return count;
+}
+
+static int64_t cut_group(const attn_decode *decode, const attn_task *group, int64_t most, attn_decode_task *tasks)
+{
+    return decode->run == NULL ? cut_blocked(decode->setup, group, most, tasks)
+                               : cut_keys(decode->setup, group, most, tasks);
+}
+
+/* What a blocked kernel is told, whose o is a partial result. */
+static void open_blocked(attn_decode *decode, const attn_kernel *kernel)
+{
+    const attn_forward_setup *setup = decode->setup;
+
+    decode->run_blocked = kernel->forward[setup->problem->dtype];
+    decode->blocked_setup = *setup;
+    decode->blocked_setup.o_dtype = attn_dtype_accumulator(setup->problem->dtype);
+    decode->blocked_setup.add_sinks = false;
+    for (int64_t n = 0; n < decode->group_count; n++) {
+        const int64_t lead = (decode->groups[n].head + decode->groups[n].row) * decode->o_stride;
+
+        decode->lead = lead > decode->lead ? lead : decode->lead;
+    }
+}
+
 static size_t partial_elements(const attn_decode *decode)
 {
     return (size_t)(decode->rows_most * decode->o_stride + decode->lse_stride);
@@ -108,8 +185,9 @@ attn_status attn_decode_create(const attn_kernel *kernel, const attn_forward_set
                                int64_t count, attn_decode **out, attn_error *error)
 {
     const attn_problem *problem = setup->problem;
+    const bool blocked = attn_decode_cuts(kernel, setup);
     const size_t element = attn_dtype_size(attn_dtype_accumulator(problem->dtype));
-    const int64_t line = ATTN_DECODE_O_BYTES / (int64_t)element, keys = choose_keys(setup, groups, count);
+    const int64_t line = ATTN_DECODE_O_BYTES / (int64_t)element, keys = choose_keys(setup, groups, count, blocked);
     attn_decode *decode = calloc(1, sizeof *decode);
     size_t bytes = 0;
 
@@ -117,21 +195,23 @@ attn_status attn_decode_create(const attn_kernel *kernel, const attn_forward_set
     if (decode == NULL)
         return attn_error_set(error, ATTN_MEMORY, "no memory to plan");
     decode->setup = setup;
-    decode->run = kernel->decode->decode[problem->dtype];
+    decode->run = blocked ? NULL : kernel->decode->decode[problem->dtype];
     decode->groups = groups;
     decode->group_count = count;
     for (int64_t n = 0; n < count; n++)
         decode->rows_most = groups[n].rows > decode->rows_most ? groups[n].rows : decode->rows_most;
     decode->o_stride = (problem->shape.v_head_dim + line - 1) / line * line;
     decode->lse_stride = (decode->rows_most + line - 1) / line * line;
+    if (blocked)
+        open_blocked(decode, kernel);
     decode->first_task = attn_calloc_array(count + 1, sizeof *decode->first_task);
     if (decode->first_task != NULL) {
         for (int64_t n = 0; n < count; n++)
-            decode->first_task[n + 1] = decode->first_task[n] + cut_keys(setup, &groups[n], keys, NULL);
+            decode->first_task[n + 1] = decode->first_task[n] + cut_group(decode, &groups[n], keys, NULL);
         decode->task_count = decode->first_task[count];
         decode->tasks = attn_calloc_array(decode->task_count, sizeof *decode->tasks);
         if (attn_size_multiply((size_t)decode->task_count, partial_elements(decode) * element, &bytes))
-            decode->partials = attn_aligned_alloc(bytes);
+            decode->partials = attn_aligned_alloc(bytes + (size_t)decode->lead * element);
     }
     if (decode->tasks == NULL || decode->partials == NULL) {
         attn_decode_destroy(decode);
@@ -139,7 +219,7 @@ attn_status attn_decode_create(const attn_kernel *kernel, const attn_forward_set
                               (long long)keys);
     }
     for (int64_t n = 0; n < count; n++)
-        cut_keys(setup, &groups[n], keys, decode->tasks + decode->first_task[n]);
+        cut_group(decode, &groups[n], keys, decode->tasks + decode->first_task[n]);
     *out = decode;
     return ATTN_OK;
 }
@@ -159,7 +239,8 @@ static char *partial_o(const attn_decode *decode, int64_t task, int64_t row)
 {
     const size_t element = attn_dtype_size(attn_dtype_accumulator(decode->setup->problem->dtype));
 
-    return decode->partials + ((size_t)task * partial_elements(decode) + (size_t)(row * decode->o_stride)) * element;
+    return decode->partials +
+           ((size_t)(decode->lead + row * decode->o_stride) + (size_t)task * partial_elements(decode)) * element;
 }
 
 static char *partial_lse(const attn_decode *decode, int64_t task, int64_t row)
@@ -189,7 +270,8 @@ static void finish_row(const attn_decode *decode, const attn_forward_buffers *bu
     const attn_problem *problem = setup->problem;
     const attn_task *rows = &decode->groups[group];
     const attn_dtype dtype = attn_dtype_accumulator(problem->dtype);
-    const int64_t Dv = problem->shape.v_head_dim, head = attn_task_head(rows, row), r = attn_task_row(rows, row);
+    const int64_t Dv = problem->shape.v_head_dim, head = attn_task_head(rows, rows->row + row);
+    const int64_t r = attn_task_row(rows, rows->row + row);
     const attn_array *o = &buffers->o, *lse = &buffers->lse;
     const int64_t o_place = rows->b * o->batch_stride + head * o->head_stride + r * o->row_stride;
     const int64_t lse_place = rows->b * lse->batch_stride + head * lse->head_stride + r * lse->row_stride;
@@ -213,6 +295,31 @@ static void finish_row(const attn_decode *decode, const attn_forward_buffers *bu
                  partial_o(decode, task, row), (size_t)Dv);
 }
 
+/* A blocked kernel finds folded row f of a task where row f / heads of head `head + f % heads` stands. */
+static void run_blocked(const attn_decode *decode, const attn_forward_buffers *buffers, int64_t t, void *scratch)
+{
+    const attn_task *rows = &decode->tasks[t].rows;
+    const size_t element = attn_dtype_size(decode->blocked_setup.o_dtype);
+    const int64_t before = rows->head + rows->row;
+    attn_forward_buffers partial = *buffers;
+
+    partial.o = (attn_array){.data = partial_o(decode, t, 0) - (size_t)(before * decode->o_stride) * element,
+                             .head_stride = decode->o_stride,
+                             .row_stride = rows->heads * decode->o_stride};
+    partial.lse = (attn_array){
+        .data = partial_lse(decode, t, 0) - (size_t)before * element, .head_stride = 1, .row_stride = rows->heads};
+    decode->run_blocked(&decode->blocked_setup, &partial, rows, scratch);
+}
+
+static void run_task(const attn_decode *decode, const attn_forward_buffers *buffers, int64_t t, void *scratch)
+{
+    if (decode->run == NULL)
+        run_blocked(decode, buffers, t, scratch);
+    else
+        decode->run(decode->setup, buffers, &decode->tasks[t], partial_o(decode, t, 0), decode->o_stride,
+                    partial_lse(decode, t, 0), scratch);
+}
+
 void attn_decode_execute(attn_decode *decode, const attn_forward_buffers *buffers, const attn_scratch *scratch)
 {
 #pragma omp parallel num_threads(decode->setup->threads)
@@ -223,8 +330,7 @@ void attn_decode_execute(attn_decode *decode, const attn_forward_buffers *buffer
 #pragma omp for schedule(dynamic, 1)
         for (int64_t t = 0; t < decode->task_count; t++) {
             attn_progress_make(&buffers->progress, thread);
-            decode->run(decode->setup, buffers, &decode->tasks[t], partial_o(decode, t, 0), decode->o_stride,
-                        partial_lse(decode, t, 0), mine);
+            run_task(decode, buffers, t, mine);
         }
 #pragma omp for schedule(static)
         for (int64_t n = 0; n < decode->group_count * decode->rows_most; n++)
@@ -240,6 +346,7 @@ size_t attn_decode_bytes(const attn_decode *decode)
     if (decode == NULL)
         return 0;
     partial = partial_elements(decode) * attn_dtype_size(attn_dtype_accumulator(decode->setup->problem->dtype));
-    return (size_t)decode->task_count * (sizeof *decode->tasks + partial) +
+    return (size_t)decode->lead * attn_dtype_size(attn_dtype_accumulator(decode->setup->problem->dtype)) +
+           (size_t)decode->task_count * (sizeof *decode->tasks + partial) +
            (size_t)(decode->group_count + 1) * sizeof *decode->first_task;
 }

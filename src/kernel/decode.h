@@ -3,7 +3,8 @@
  * The keys of each group of query heads are cut into ranges, and a task is all folded rows of the group against one
  * range. It gives a partial result, o and lse in the accumulator type, and the partial results of a row are merged in
  * the order of the keys. The ranges depend on the problem alone, so neither the number of threads nor their timing
- * changes a bit.
+ * changes a bit. Where a group has too many folded rows for that, a task is one of the blocked kernel, for one range of
+ * global keys; all else is the same.
  */
 #ifndef KERNEL_DECODE_H
 #define KERNEL_DECODE_H
@@ -17,8 +18,11 @@ enum { ATTN_DECODE_O_BYTES = 128 };
  * few enough for the block after the one at hand to be on its way to the second-level cache. */
 enum { ATTN_DECODE_ROWS = 16, ATTN_DECODE_BLOCK = 64 };
 
+/* Query rows up to which the tasks of a blocked kernel are cut by keys where there are more folded rows than that. */
+enum { ATTN_DECODE_SEQ = 8 };
+
 typedef struct attn_decode_task {
-    attn_task rows;     /* all folded rows of a group */
+    attn_task rows;     /* all folded rows of a group; for a blocked kernel some of them, and the range as its keys */
     attn_interval seen; /* global keys that some row may see */
     int64_t part, row;  /* the first key: a local row of a part */
     int64_t keys;       /* from there on, of those seen in this and the following parts; > 0 */
@@ -69,9 +73,13 @@ typedef struct attn_decode attn_decode;
 /* Tells whether a pass is to be decoded: few folded rows, and a kernel that can. */
 bool attn_decode_applies(const attn_kernel *kernel, const attn_forward_setup *setup);
 
-/* Plans the ranges.
+/* Tells whether the tasks of a blocked kernel are to be cut by keys instead: few rows, but too many when folded. */
+bool attn_decode_cuts(const attn_kernel *kernel, const attn_forward_setup *setup);
+
+/* Plans the ranges, for a pass to which one of the two applies.
  *   setup   in, must outlive the attn_decode
- *   groups  in, [count] all folded rows of each batch and group of heads; must outlive the attn_decode
+ *   groups  in, [count] all folded rows of each batch and group of heads, for a blocked kernel in as many tasks as they
+ *           take; must outlive the attn_decode
  *   out     out, destroyed by the caller (destroy takes NULL); NULL on failure
  * ATTN_MEMORY. */
 attn_status attn_decode_create(const attn_kernel *kernel, const attn_forward_setup *setup, const attn_task *groups,

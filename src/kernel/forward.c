@@ -134,7 +134,8 @@ static void make_tasks(attn_forward *forward, int64_t rows_of_task, int64_t *sum
                                                      .heads = at.heads,
                                                      .row = row,
                                                      .rows = end - row,
-                                                     .pairs = pairs};
+                                                     .pairs = pairs,
+                                                     .keys = {0, setup->problem->shape.kv_seq}};
                 forward->pairs += pairs;
             }
         }
@@ -169,7 +170,7 @@ static attn_status check_setup(const attn_kernel *kernel, const attn_forward_set
 attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_setup *setup, attn_forward **out,
                                 attn_error *error)
 {
-    const bool decode = attn_decode_applies(kernel, setup);
+    const bool decode = attn_decode_applies(kernel, setup), cut = attn_decode_cuts(kernel, setup);
     int64_t rows, count, *sums;
     attn_forward *forward;
     attn_status status;
@@ -178,7 +179,9 @@ attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_se
     status = check_setup(kernel, setup, decode, error);
     if (status != ATTN_OK)
         return status;
-    rows = decode ? ATTN_DECODE_ROWS : choose_rows(kernel, setup);
+    rows = decode ? ATTN_DECODE_ROWS
+           : cut  ? kernel->block_rows(&setup->problem->shape, setup->problem->dtype)
+                  : choose_rows(kernel, setup);
     count = count_tasks(setup, rows);
     sums = attn_calloc_array(setup->q_rows->rows + 1, sizeof *sums);
     forward = calloc(1, sizeof *forward);
@@ -197,7 +200,7 @@ attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_se
     free(sums);
     status = attn_scratch_take(setup->scratch, setup->threads, thread_scratch(kernel, setup, decode, rows),
                                &forward->scratch, &forward->own_scratch, error);
-    if (status == ATTN_OK && decode)
+    if (status == ATTN_OK && (decode || cut))
         status = attn_decode_create(kernel, &forward->setup, forward->tasks, count, &forward->decode, error);
     if (status != ATTN_OK) {
         attn_forward_destroy(forward);

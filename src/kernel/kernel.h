@@ -20,6 +20,7 @@ typedef struct attn_task {
     int64_t head, heads; /* local query heads head .. head + heads - 1, all of kv_head */
     int64_t row, rows;   /* folded rows row .. row + rows - 1 */
     int64_t pairs;       /* visible pairs: the work */
+    attn_interval keys;  /* global keys that count, of those that the rows see */
 } attn_task;
 
 /* The local query head of a folded row, and its local query row. */
@@ -31,6 +32,20 @@ static inline int64_t attn_task_head(const attn_task *task, int64_t folded)
 static inline int64_t attn_task_row(const attn_task *task, int64_t folded)
 {
     return folded / task->heads;
+}
+
+/* The keys of a task that query row i sees, global numbers. Both ends rise with i. */
+static inline attn_interval attn_task_seen(const attn_forward_setup *setup, const attn_task *task, int64_t i)
+{
+    const attn_interval seen = attn_mask_row(&setup->problem->mask, &setup->problem->shape, task->b, i);
+    const int64_t lo = task->keys.lo, hi = task->keys.hi;
+
+    return (attn_interval){seen.lo < lo   ? lo
+                           : seen.lo < hi ? seen.lo
+                                          : hi,
+                           seen.hi < lo   ? lo
+                           : seen.hi < hi ? seen.hi
+                                          : hi};
 }
 
 /* The element of an array of a part (k or v) at which a local row of it begins. */

@@ -150,7 +150,7 @@ static void FN(load_panel)(const WORK *w, int64_t row, int rows, PANEL *panel)
         const int64_t place = w->task->b * q->batch_stride + h * q->head_stride + r * q->row_stride;
         const int64_t i = attn_segments_global(w->setup->q_rows, r);
         const int64_t diagonal = i + problem->shape.kv_seq - problem->shape.seq;
-        const attn_interval keys = attn_mask_row(&problem->mask, &problem->shape, w->task->b, i);
+        const attn_interval keys = attn_task_seen(w->setup, w->task, i);
         const int n = lane % WIDTH;
 
         from[n] = CONVERT_FROM(problem->dtype, (const char *)q->data + (size_t)place * element,

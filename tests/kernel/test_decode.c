@@ -109,13 +109,14 @@ static void check(const attn_problem *problem)
     fixture_drop(&f);
 }
 
-/* Every number of rows of a tile, and more than one tile; keys of several ranges; widths of whole vectors and
- * others. */
+/* Every number of rows of a tile, and more than one tile, and more than fit into one task of a blocked kernel; keys of
+ * several ranges; widths of whole vectors and others. */
 static void test_shapes(void)
 {
     static const int64_t shapes[][7] = {
-        {1, 1, 1, 1, 1000, 64, 64}, {1, 2, 1, 1, 777, 33, 65}, {2, 3, 1, 1, 600, 40, 24}, {1, 2, 2, 5, 530, 16, 130},
-        {1, 8, 1, 1, 520, 128, 96}, {1, 3, 1, 3, 515, 7, 1},   {1, 8, 1, 2, 400, 80, 80}, {1, 1, 1, 8, 3, 20, 20}};
+        {1, 1, 1, 1, 1000, 64, 64},  {1, 2, 1, 1, 777, 33, 65},  {2, 3, 1, 1, 600, 40, 24}, {1, 2, 2, 5, 530, 16, 130},
+        {1, 8, 1, 1, 520, 128, 96},  {1, 3, 1, 3, 515, 7, 1},    {1, 8, 1, 2, 400, 80, 80}, {1, 1, 1, 8, 3, 20, 20},
+        {1, 24, 1, 1, 1300, 33, 40}, {2, 6, 2, 7, 1100, 16, 24}, {1, 100, 1, 8, 600, 8, 8}};
 
     for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
         for (size_t n = 0; n < sizeof shapes / sizeof shapes[0]; n++) {
@@ -128,14 +129,15 @@ static void test_shapes(void)
         }
 }
 
-static void test_settings(void)
+/* Masks and scores, for so many heads of two key-value heads. */
+static void check_settings(int64_t heads)
 {
     static const int64_t kv_len[] = {700, 0, 299};
-    double slopes[4], sinks[] = {0.5, -3, 20, 0};
+    double slopes[24], sinks[24] = {0.5, -3, 20, 0};
 
-    attn_alibi_slopes(4, slopes);
+    attn_alibi_slopes(heads, slopes);
     for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
-        attn_problem p = PROBLEM(3, 4, 2, 3, 700, 24, 16, (attn_dtype)dtype);
+        attn_problem p = PROBLEM(3, heads, 2, 3, 700, 24, 16, (attn_dtype)dtype);
 
         p.mask.kv_len = kv_len;
         p.score.sinks = sinks;
@@ -151,6 +153,12 @@ static void test_settings(void)
         p.score.scale = -0.7;
         check(&p);
     }
+}
+
+static void test_settings(void)
+{
+    check_settings(4);
+    check_settings(24);
 }
 
 /* Keys that no row sees, even NaN and infinite ones, leave the result as it was, bit for bit; others do not. */

@@ -66,6 +66,8 @@ static attn_problem point_problem(const sweep *lists, const int64_t *at, int ran
     problem.score.softcap = lists->softcaps.values[at[AXIS_SOFTCAP]];
     if (lists->scale_given)
         problem.score.scale = lists->scale;
+    problem.dropout = lists->dropouts.values[at[AXIS_DROPOUT]];
+    problem.dropout_seed = lists->seed;
     return problem;
 }
 
@@ -121,8 +123,8 @@ attn_status bench_case_problem(const sweep *lists, const sweep_point *point, int
 static attn_status plan_case(const sweep *lists, bench_case *out, attn_error *error)
 {
     const int64_t *at = out->point.at;
-    const int64_t kernel =
-        at[AXIS_KERNEL] == NAME_AUTO ? (int64_t)out->group->kernels[lists->pass][out->problem.dtype] : at[AXIS_KERNEL];
+    const size_t best = out->group->kernels[lists->pass][out->problem.dtype][out->problem.dropout > 0];
+    const int64_t kernel = at[AXIS_KERNEL] == NAME_AUTO ? (int64_t)best : at[AXIS_KERNEL];
     const attn_plan_options choices = {
         .grid = lists->grids[at[AXIS_GRID]],
         .exchange = at[AXIS_EXCHANGE] == NAME_AUTO ? NULL : attn_exchange_at((size_t)at[AXIS_EXCHANGE]),

@@ -60,6 +60,10 @@ static void add_settings(uint64_t *hash, const attn_problem *problem)
     add_reals(hash, factors, sizeof factors / sizeof factors[0]);
     add_reals(hash, problem->score.alibi_slopes, shape->heads);
     add_reals(hash, problem->score.sinks, shape->heads);
+    if (problem->dropout > 0) {
+        add_reals(hash, &problem->dropout, 1);
+        add_integers(hash, (const int64_t[]){(int64_t)problem->dropout_seed}, 1);
+    }
 }
 
 /* `count` of `seq` rows, the first and the last among them. */

@@ -30,6 +30,10 @@ static void put_problem(filling *to, const bench_case *one, bool alibi, bool sin
     put_integer(to, "alibi", alibi);
     put_integer(to, "sinks", sinks);
     put_integer(to, "documents", one->documents);
+    if (problem->dropout > 0) { /* without it the names of cases stay as they were before there was dropout */
+        put_real(to, "dropout", problem->dropout);
+        put_integer(to, "dropout_seed", (int64_t)problem->dropout_seed);
+    }
 }
 
 attn_status bench_case_factors(const bench_case *one, const sweep *lists, const case_input *input,

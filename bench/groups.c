@@ -10,16 +10,18 @@
 static attn_status choose_kernels(rank_group *group, attn_error *error)
 {
     for (int pass = 0; pass < ATTN_PASS_COUNT; pass++)
-        for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
-            const attn_kernel *chosen;
-            const attn_status status = attn_kernel_choose((attn_pass)pass, (attn_dtype)dtype, &chosen, error);
+        for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
+            for (int dropout = 0; dropout < 2; dropout++) {
+                const attn_kernel *chosen;
+                const attn_status status =
+                    attn_kernel_choose((attn_pass)pass, (attn_dtype)dtype, dropout == 1, &chosen, error);
 
-            if (status != ATTN_OK)
-                return status;
-            for (size_t i = 0; i < attn_kernel_count(); i++)
-                if (attn_kernel_at(i) == chosen)
-                    group->kernels[pass][dtype] = i;
-        }
+                if (status != ATTN_OK)
+                    return status;
+                for (size_t i = 0; i < attn_kernel_count(); i++)
+                    if (attn_kernel_at(i) == chosen)
+                        group->kernels[pass][dtype][dropout] = i;
+            }
     return ATTN_OK;
 }
 

@@ -19,7 +19,7 @@ typedef struct rank_group {
     double memory;  /* bytes that the node with the least can still give */
     char *bindings; /* on rank 0: one line a rank; NULL elsewhere */
     /* Table index of the kernel that rank 0 chooses for each pass and type. */
-    size_t kernels[ATTN_PASS_COUNT][ATTN_DTYPE_COUNT];
+    size_t kernels[ATTN_PASS_COUNT][ATTN_DTYPE_COUNT][2];
 } rank_group;
 
 typedef struct rank_groups {

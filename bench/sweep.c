@@ -133,6 +133,11 @@ static attn_status read_indexed(const options *given, sweep *out, attn_error *er
     if (status == ATTN_OK)
         status = documents_parse(option_label(OPTION_DOCUMENTS), option_text(given, OPTION_DOCUMENTS), &out->documents,
                                  error);
+    if (status == ATTN_OK)
+        status = parse_reals(option_label(OPTION_DROPOUT), option_text(given, OPTION_DROPOUT), REAL_NOT_NEGATIVE,
+                             &out->dropouts, error);
+    for (int64_t i = 0; status == ATTN_OK && i < out->dropouts.count; i++)
+        status = int_list_append(&out->axes[AXIS_DROPOUT], i, error);
     for (int64_t i = 0; status == ATTN_OK && i < out->softcaps.count; i++)
         status = int_list_append(&out->axes[AXIS_SOFTCAP], i, error);
     for (int64_t i = 0; status == ATTN_OK && i < out->documents.count; i++)
@@ -211,6 +216,7 @@ void sweep_release(sweep *lists)
     for (int axis = 0; axis < AXIS_COUNT; axis++)
         free(lists->axes[axis].values);
     free(lists->softcaps.values);
+    free(lists->dropouts.values);
     free(lists->documents.laws);
     free(lists->grids);
     memset(lists, 0, sizeof *lists);

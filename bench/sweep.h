@@ -22,6 +22,7 @@ typedef enum sweep_axis {
     AXIS_WINDOW_RIGHT, /* -1: no limit */
     AXIS_SOFTCAP,      /* index into softcaps */
     AXIS_DOCUMENTS,    /* index into documents */
+    AXIS_DROPOUT,      /* index into dropouts */
     AXIS_KERNEL,
     AXIS_EXCHANGE,
     AXIS_LAYOUT,
@@ -39,7 +40,7 @@ const char *sweep_scaling_name(sweep_scaling scaling);
 
 typedef struct sweep {
     int_list axes[AXIS_COUNT];
-    real_list softcaps;
+    real_list softcaps, dropouts;
     document_laws documents;
     attn_grid *grids; /* {0, 0}: auto */
     int64_t count;    /* points */

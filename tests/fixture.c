@@ -65,6 +65,14 @@ static double score(const attn_problem *p, const double *q, const double *k, int
     return x;
 }
 
+/* The factor of dropout on a weight. */
+static double kept(const attn_problem *p, int64_t b, int64_t h, int64_t i, int64_t j)
+{
+    const uint32_t threshold = attn_dropout_threshold(p->dropout);
+
+    return attn_dropout_keeps(threshold, p->dropout_seed, b * p->shape.heads + h, i, j) ? 1 / (1 - p->dropout) : 0;
+}
+
 static void solve_row(fixture *f, const exact_inputs *in, int64_t b, int64_t h, int64_t i)
 {
     const attn_problem *p = &f->problem;
@@ -86,11 +94,11 @@ static void solve_row(fixture *f, const exact_inputs *in, int64_t b, int64_t h, 
     memset(f->o + row * s->v_head_dim, 0, (size_t)s->v_head_dim * sizeof *f->o);
     for (int64_t j = 0; j < s->kv_seq; j++)
         if (visible(p, b, i, j)) {
-            const double weight = exp(in->scores[j] - max);
+            const double weight = exp(in->scores[j] - max), reaches = weight * kept(p, b, h, i, j);
 
             sum += weight;
             for (int64_t d = 0; d < s->v_head_dim; d++)
-                f->o[row * s->v_head_dim + d] += weight * in->v[(keys + j) * s->v_head_dim + d];
+                f->o[row * s->v_head_dim + d] += reaches * in->v[(keys + j) * s->v_head_dim + d];
         }
     for (int64_t d = 0; d < s->v_head_dim && sum > 0; d++)
         f->o[row * s->v_head_dim + d] /= sum;

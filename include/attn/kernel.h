@@ -38,19 +38,26 @@ ATTN_API const char *attn_kernel_summary(const attn_kernel *kernel);
 ATTN_API bool attn_kernel_available(const attn_kernel *kernel, attn_pass pass, attn_dtype dtype, char *reason,
                                     size_t size);
 
+/* Tells whether the kernel computes this pass of a problem: attn_kernel_available for its type, and its dropout.
+ *   reason  out, [size] bytes, why not; unchanged when it does; may be NULL */
+ATTN_API bool attn_kernel_computes(const attn_kernel *kernel, attn_pass pass, const attn_problem *problem, char *reason,
+                                   size_t size);
+
 /* Names the probe of the peak that bounds the kernel's arithmetic (attn_probe_find), or NULL: the multiply-add peak in
  * the type of its sums (attn_probe_peak). */
 ATTN_API const char *attn_kernel_peak(const attn_kernel *kernel);
 
-/* Chooses the fastest available kernel for a pass and a type on this CPU; never NULL. */
+/* Chooses the fastest available kernel for a pass and a type on this CPU, without dropout; never NULL. */
 ATTN_API const attn_kernel *attn_kernel_best(attn_pass pass, attn_dtype dtype);
 
 /* Chooses the kernel where the caller leaves it open: the one that the environment variable ATTN_KERNEL names or, where
- * it is not set, empty or "auto", attn_kernel_best. It is read at each call, and what it names need not be available:
- * whatever is made with it then tells why not.
- *   out  out, unchanged on failure
+ * it is not set, empty or "auto", the fastest available one, with dropout among those that compute it. It is read at
+ * each call, and what it names need not be available: whatever is made with it then tells why not.
+ *   dropout  whether the problem has dropout
+ *   out      out, unchanged on failure
  * ATTN_ARGUMENT when ATTN_KERNEL names no kernel. */
-ATTN_API attn_status attn_kernel_choose(attn_pass pass, attn_dtype dtype, const attn_kernel **out, attn_error *error);
+ATTN_API attn_status attn_kernel_choose(attn_pass pass, attn_dtype dtype, bool dropout, const attn_kernel **out,
+                                        attn_error *error);
 
 /* A [B,H,S,D] array: strides in elements, the last dimension contiguous. data is borrowed. */
 typedef struct attn_array {
@@ -149,7 +156,7 @@ ATTN_API int64_t attn_forward_pairs(const attn_forward *forward);
 /* Most elements of the weights of attn_weights: 128 MiB. */
 #define ATTN_WEIGHTS_MAX (16 * 1024 * 1024)
 
-/* Computes the attention weights p of problem.h, for teaching and plots of small problems: no pass needs them. In
+/* Computes the attention weights p of problem.h, without dropout, for teaching and plots of small problems: no pass needs them. In
  * float64, whatever the problem's dtype.
  *   problem  in, valid
  *   q, k     in, [B,Hq,Sq,D] and [B,Hkv,Skv,D], problem's dtype

@@ -182,8 +182,8 @@ static void add_query(const attn_dist *dist, const attn_dist_backward_buffers *b
     read_row(problem->dtype, buffers->d_o, own, rows, r, Dv, buffer + D);
     for (int64_t d = 0; d < Dv; d++)
         delta += buffer[D + d] * attn_load(problem->dtype, buffers->o, (size_t)((in_o * rows + r) * Dv + d));
-    attn_reference_add_pair(problem, buffer, buffer + D, lse, delta, h, attn_segments_global(part->q_rows, r), j, key,
-                            key + D, sums, sums + D);
+    attn_reference_add_pair(problem, buffer, buffer + D, lse, delta, b, h, attn_segments_global(part->q_rows, r), j,
+                            key, key + D, sums, sums + D);
 }
 
 /* Exact dk and dv of the keys; the same on every rank. */

@@ -93,6 +93,9 @@ static bool make_attributes(hid_t file, const attn_problem *p)
         made = made && attn_h5_write_real(file, "scale", p->score.scale);
     if (p->score.softcap > 0)
         made = made && attn_h5_write_real(file, "softcap", p->score.softcap);
+    if (p->dropout > 0)
+        made = made && attn_h5_write_real(file, "dropout", p->dropout) &&
+               attn_h5_write_integer(file, "dropout_seed", (int64_t)p->dropout_seed);
     return made;
 }
 

@@ -169,7 +169,7 @@ static attn_status optional_real(const scan *s, const char *name, double absent,
 static attn_status scan_settings(scan *s, attn_error *error)
 {
     attn_problem *const p = &s->header->problem;
-    int64_t causal = 0;
+    int64_t causal = 0, seed = 0;
     attn_status status = optional_integer(s, "causal", 0, &causal, error);
 
     if (status == ATTN_OK && causal != 0 && causal != 1)
@@ -184,6 +184,11 @@ static attn_status scan_settings(scan *s, attn_error *error)
         status = optional_real(s, "scale", attn_scale_default(p->shape.head_dim), &p->score.scale, error);
     if (status == ATTN_OK)
         status = optional_real(s, "softcap", 0, &p->score.softcap, error);
+    if (status == ATTN_OK)
+        status = optional_real(s, "dropout", 0, &p->dropout, error);
+    if (status == ATTN_OK)
+        status = optional_integer(s, "dropout_seed", 0, &seed, error);
+    p->dropout_seed = (uint64_t)seed;
     if (status == ATTN_OK)
         status = scan_setting(s, ATTN_SETTING_ALIBI_SLOPES, p->shape.heads, error);
     if (status == ATTN_OK)

@@ -188,7 +188,7 @@ attn_status attn_backward_create(const attn_kernel *kernel, const attn_backward_
     *out = NULL;
     assert(!setup->accumulate ||
            (setup->dq_dtype == attn_dtype_accumulator(setup->problem->dtype) && setup->dkv_dtype == setup->dq_dtype));
-    if (!attn_kernel_available(kernel, ATTN_PASS_BACKWARD, setup->problem->dtype, reason, sizeof reason))
+    if (!attn_kernel_computes(kernel, ATTN_PASS_BACKWARD, setup->problem, reason, sizeof reason))
         return attn_error_set(error, ATTN_UNSUPPORTED, "kernel %s: %s", kernel->name, reason);
     backward = calloc(1, sizeof *backward);
     if (backward != NULL) {

@@ -38,7 +38,7 @@ struct attn_decode {
 
 bool attn_decode_applies(const attn_kernel *kernel, const attn_forward_setup *setup)
 {
-    if (kernel->decode == NULL || kernel->decode->decode[setup->problem->dtype] == NULL)
+    if (setup->problem->dropout > 0 || kernel->decode == NULL || kernel->decode->decode[setup->problem->dtype] == NULL)
         return false;
     for (int64_t g = 0; g < attn_head_groups(setup); g++)
         if (setup->q_rows->rows > ATTN_DECODE_ROWS / attn_head_group_at(setup, g).heads)

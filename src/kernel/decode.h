@@ -70,7 +70,7 @@ extern const attn_decode_level attn_decode_baseline, attn_decode_avx2, attn_deco
 /* The tasks and partial results of one forward pass. */
 typedef struct attn_decode attn_decode;
 
-/* Tells whether a pass is to be decoded: few folded rows, and a kernel that can. */
+/* Tells whether a pass is to be decoded: few folded rows, no dropout, and a kernel that can. */
 bool attn_decode_applies(const attn_kernel *kernel, const attn_forward_setup *setup);
 
 /* Tells whether the tasks of a blocked kernel are to be cut by keys instead: few rows, but too many when folded. */

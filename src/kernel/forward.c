@@ -157,7 +157,7 @@ static attn_status check_setup(const attn_kernel *kernel, const attn_forward_set
 {
     char reason[ATTN_MESSAGE_MAX];
 
-    if (!attn_kernel_available(kernel, ATTN_PASS_FORWARD, setup->problem->dtype, reason, sizeof reason))
+    if (!attn_kernel_computes(kernel, ATTN_PASS_FORWARD, setup->problem, reason, sizeof reason))
         return attn_error_set(error, ATTN_UNSUPPORTED, "kernel %s: %s", kernel->name, reason);
     if (setup->page_rows < 0)
         return attn_error_set(error, ATTN_ARGUMENT, "page_rows %lld: must be 0 (not paged) or more",

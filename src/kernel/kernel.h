@@ -93,6 +93,7 @@ struct attn_kernel {
     size_t (*backward_bytes)(const attn_shape *shape, attn_dtype dtype); /* its scratch */
     const struct attn_decode_level *decode; /* few rows against many keys (kernel/decode.h); NULL: as any other rows */
     bool paged;                             /* it finds keys and values through attn_part_place */
+    bool dropout;                           /* both passes compute the problem's dropout */
 };
 
 #endif

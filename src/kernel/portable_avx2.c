@@ -16,5 +16,6 @@
 #if defined(__AVX2__)
 #define MAX_FLOAT(x, y) ((vec_float)_mm256_max_ps((__m256)(x), (__m256)(y)))
 #define MAX_DOUBLE(x, y) ((vec_double)_mm256_max_pd((__m256d)(x), (__m256d)(y)))
+#define MULTIPLY_WORDS(x, y) ((dropout_words)_mm256_mul_epu32((__m256i)(x), (__m256i)(y)))
 #endif
 #include "kernel/portable_level.h"

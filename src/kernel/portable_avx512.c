@@ -16,5 +16,6 @@
 #if defined(__AVX512F__)
 #define MAX_FLOAT(x, y) ((vec_float)_mm512_max_ps((__m512)(x), (__m512)(y)))
 #define MAX_DOUBLE(x, y) ((vec_double)_mm512_max_pd((__m512d)(x), (__m512d)(y)))
+#define MULTIPLY_WORDS(x, y) ((dropout_words)_mm512_mul_epu32((__m512i)(x), (__m512i)(y)))
 #endif
 #include "kernel/portable_level.h"

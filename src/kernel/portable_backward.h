@@ -60,6 +60,7 @@ typedef struct WORK {
     REAL factor;   /* on S: the rest of the scale, times log2(e); with a softcap over softcap, before the tanh */
     REAL cap;      /* softcap log2(e), 0: off */
     bool alibi;
+    dropout_rule dropout;
     bool full; /* all rows of the block see all keys of the task */
     int row_count;
     int64_t next_row; /* the block after this one, which is brought towards the second-level cache */
@@ -68,6 +69,12 @@ typedef struct WORK {
     SWORD lo[BACKWARD_ROWS], hi[BACKWARD_ROWS];    /* keys of the task that each row sees; empty beyond row_count */
     REAL lse[BACKWARD_ROWS], delta[BACKWARD_ROWS]; /* lse in units of log 2 */
     REAL slope[BACKWARD_ROWS], diagonal[BACKWARD_ROWS]; /* ALiBi, in units of log 2; i' less first_key */
+    /* With dropout: the blocks of keys j / 8 that the task has, up to whole vectors; where each key's number stands in
+     * what is drawn for them; what is drawn for a row; and the numbers of the keys of the task, row by row. */
+    uint64_t drop_blocks[BACKWARD_KEYS + 8];
+    uint16_t drop_place[BACKWARD_KEYS];
+    uint16_t drawn[(BACKWARD_KEYS + 8) * ATTN_DROPOUT_KEYS];
+    uint16_t bits[BACKWARD_ROWS][BACKWARD_KEYS];
 } WORK;
 
 /* Step 1: keys and values of the task, transposed into lanes, and the keys as rows too. */
@@ -117,6 +124,48 @@ static void FN(number_keys)(WORK *w, int n)
         panel->key[lane / WIDTH][lane % WIDTH] = (SWORD)j;
         panel->place[lane / WIDTH][lane % WIDTH] =
             w->alibi ? (REAL)(attn_segments_global(part, task->key + (j < last ? j : last)) - w->first_key) : 0;
+    }
+}
+
+/* The blocks of dropout that the keys of the task are in. */
+static void FN(number_blocks)(WORK *w)
+{
+    const attn_segments *part = w->call->setup->part_rows[w->task->part];
+    int64_t positions[BACKWARD_KEYS];
+    int count = 0;
+
+    find_positions(part, w->task->key, w->task->keys, positions);
+    for (int64_t j = 0; j < w->task->keys; j++) {
+        const uint64_t block = (uint64_t)(positions[j] / ATTN_DROPOUT_KEYS);
+
+        if (count == 0 || w->drop_blocks[count - 1] != block)
+            w->drop_blocks[count++] = block;
+        w->drop_place[j] = (uint16_t)((count - 1) * ATTN_DROPOUT_KEYS + (int)(positions[j] % ATTN_DROPOUT_KEYS));
+    }
+    memset(w->drop_blocks + count, 0, DROPOUT_LANES * sizeof *w->drop_blocks);
+}
+
+/* The random numbers of the keys that each row of the block sees. */
+static void FN(draw_bits)(WORK *w, int64_t row)
+{
+    const attn_backward_setup *setup = w->call->setup;
+    const attn_backward_task *task = w->task;
+    const bool together = w->drop_place[task->keys - 1] - w->drop_place[0] == task->keys - 1;
+
+    for (int r = 0; r < w->row_count; r++) {
+        const int64_t f = row + r, h = setup->head_begin + task->head + f % task->heads;
+        const int lo = (int)w->lo[r], hi = (int)w->hi[r];
+        const int first = lo < hi ? w->drop_place[lo] / ATTN_DROPOUT_KEYS : 0;
+        const int last = lo < hi ? w->drop_place[hi - 1] / ATTN_DROPOUT_KEYS : -1;
+        uint16_t *const drawn = w->drawn + first * ATTN_DROPOUT_KEYS;
+
+        draw_row(&w->dropout, w->drop_blocks + first, last - first + 1,
+                 (uint64_t)attn_segments_global(setup->q_rows, f / task->heads),
+                 (uint64_t)(task->b * setup->problem->shape.heads + h), drawn);
+        if (together && lo < hi)
+            memcpy(w->bits[r] + lo, w->drawn + w->drop_place[lo], (size_t)(hi - lo) * sizeof *drawn);
+        for (int j = lo; j < hi && !together; j++)
+            w->bits[r][j] = w->drawn[w->drop_place[j]];
     }
 }
 
@@ -381,6 +430,34 @@ static inline void FN(slope)(const WORK *w, int row, VEC d_p[KEY_TILE][VECTORS],
     }
 }
 
+/* The same with dropout, after which P is what dV takes, both without the factor of the weights that are kept. */
+static inline void FN(drop_and_slope)(const WORK *w, int row, int key, VEC d_p[KEY_TILE][VECTORS], REAL *restrict p,
+                                      REAL *restrict ds)
+{
+    typedef uint16_t halves __attribute__((vector_size(VECTOR_BYTES / sizeof(REAL) * sizeof(uint16_t))));
+    const VEC kept = FN(splat)((REAL)w->dropout.kept), none = FN(splat)(0);
+
+    UNROLL
+    for (int j = 0; j < KEY_TILE; j++) {
+        const VEC delta = FN(splat)(w->delta[row + j]);
+
+        UNROLL
+        for (int n = 0; n < VECTORS; n++) {
+            REAL *const at = ds + j * LANES + n * WIDTH, *const weight = p + j * LANES + n * WIDTH;
+            const VEC before = FN(load)(weight);
+            halves drawn;
+            INTS stays;
+            VEC slope;
+
+            memcpy(&drawn, w->bits[row + j] + key + n * WIDTH, sizeof drawn);
+            stays = __builtin_convertvector(drawn, INTS) >= (SWORD)w->dropout.threshold;
+            slope = before * (FN(select)(stays, d_p[j][n] * kept, none) - delta);
+            FN(store)(weight, FN(select)(stays, before, none));
+            FN(store)(at, w->cap != 0 ? slope * FN(load)(at) : slope);
+        }
+    }
+}
+
 /* Pairs of a tile that are not visible become 0. */
 static void FN(hide)(const WORK *w, const PANEL *panel, int row, REAL *restrict tile)
 {
@@ -434,7 +511,10 @@ static void FN(find_slopes)(const WORK *w, int n)
                 FN(weigh)(w, panel, row, p, ds);
             } else {
                 FN(product_of_rows)(w->d_o + row * VALUE_TILE, panel->v, w->padded_Dv, sum);
-                FN(slope)(w, row, sum, p, ds);
+                if (w->dropout.on)
+                    FN(drop_and_slope)(w, row, n * LANES, sum, p, ds);
+                else
+                    FN(slope)(w, row, sum, p, ds);
             }
             if (!whole)
                 FN(hide)(w, panel, row, pass == 0 ? p : ds);
@@ -493,6 +573,8 @@ static void FN(visit_rows)(WORK *w, int64_t row, int row_count)
     FN(find_row_ends)(w, row);
     FN(find_panel_rows)(w);
     FN(load_numbers)(w, row);
+    if (w->dropout.on)
+        FN(draw_bits)(w, row);
     FN(load_tiles)(w, &w->call->buffers->q, row, w->D, w->q);
     FN(load_tiles)(w, &w->call->buffers->d_o, row, w->Dv, w->d_o);
     for (int n = 0; n < w->panel_count; n++) {
@@ -540,7 +622,7 @@ static void FN(store_gradients)(const WORK *w)
 
         FN(lanes_to_rows)(panel->dk + begin % LANES, w->D, FN(splat)(w->scale), rows);
         FN(store_keys)(w, w->rows, dk, w->D, begin, count);
-        FN(lanes_to_rows)(panel->dv + begin % LANES, w->Dv, FN(splat)(1), rows);
+        FN(lanes_to_rows)(panel->dv + begin % LANES, w->Dv, FN(splat)((REAL)w->dropout.kept), rows);
         FN(store_keys)(w, w->rows, dv, w->Dv, begin, count);
     }
 }
@@ -597,6 +679,7 @@ static WORK *FN(open_backward)(const attn_backward_call *call, attn_backward_tas
     w->dq_columns = (w->D + LANES - 1) / LANES * LANES;
     w->row_stride = w->D > w->Dv ? w->D : w->Dv;
     w->alibi = score->alibi_slopes != NULL;
+    w->dropout = open_dropout(call->setup->problem);
     w->scale = (REAL)score->scale;
     w->cap = (REAL)(score->softcap * LOG2_E);
     w->k_factor = (REAL)(score->scale == 0 ? 0 : ldexp(1, exponent));
@@ -643,6 +726,8 @@ static void FN(backward)(const attn_backward_call *call, attn_backward_task *tas
         FN(load_backward_panel)(w, n);
         FN(number_keys)(w, n);
     }
+    if (w->dropout.on)
+        FN(number_blocks)(w);
     for (int64_t row = task->first; row < task->last; row += BACKWARD_ROWS) {
         const int64_t left = task->last - row, after = left - BACKWARD_ROWS;
 

@@ -7,6 +7,7 @@
  *   VECTOR_BYTES, VECTORS, KEY_TILE, VALUE_TILE           see portable_task.h; a register tile is KEY_TILE or
  *                                                         VALUE_TILE times VECTORS sums, as many as the registers hold
  *   MAX_FLOAT(x, y), MAX_DOUBLE(x, y)                     optional: x > y ? x : y in one instruction
+ *   MULTIPLY_WORDS(x, y)                                  optional, see kernel/dropout.h
  */
 #include "core/cpu.h"
 #include "core/half.h"
@@ -18,6 +19,8 @@
 
 #include <math.h>
 #include <string.h>
+/* after them */
+#include "kernel/dropout.h"
 
 enum { KEY_BLOCK = 128, BLOCK_ROWS = 384, UNROLLED = 4 };
 
@@ -162,4 +165,5 @@ const attn_kernel PORTABLE_SYMBOL = {
     .backward_bytes = backward_bytes,
     .decode = &PORTABLE_DECODE,
     .paged = true,
+    .dropout = true,
 };

@@ -31,16 +31,17 @@
 
 /* Query rows, one a lane. Lanes without a row repeat the last one and are not stored. */
 typedef struct PANEL {
-    VEC max[VECTORS], sum[VECTORS];         /* of x so far; of 2^(x - max) */
-    VEC position[VECTORS];                  /* i' of each lane, less that of lane 0 */
-    VEC slope[VECTORS];                     /* ALiBi slope times log2(e) */
-    REAL *q, *o;                            /* [D][LANES], [padded Dv][LANES] */
-    int64_t seen_lo[LANES], seen_hi[LANES]; /* visible keys, global numbers */
-    int64_t lo[LANES], hi[LANES];           /* the same in the part at hand, local numbers */
-    int64_t first, last;                    /* some lane sees keys of [first, last) */
-    int64_t all_from, all_to;               /* every lane sees [all_from, all_to) */
-    int64_t diagonal;                       /* i' of lane 0 */
-    int rows;                               /* lanes in use */
+    VEC max[VECTORS], sum[VECTORS];             /* of x so far; of 2^(x - max) */
+    VEC position[VECTORS];                      /* i' of each lane, less that of lane 0 */
+    VEC slope[VECTORS];                         /* ALiBi slope times log2(e) */
+    REAL *q, *o;                                /* [D][LANES], [padded Dv][LANES] */
+    int64_t seen_lo[LANES], seen_hi[LANES];     /* visible keys, global numbers */
+    int64_t lo[LANES], hi[LANES];               /* the same in the part at hand, local numbers */
+    int64_t first, last;                        /* some lane sees keys of [first, last) */
+    int64_t all_from, all_to;                   /* every lane sees [all_from, all_to) */
+    int64_t diagonal;                           /* i' of lane 0 */
+    int rows;                                   /* lanes in use */
+    uint64_t drop_row[LANES], drop_head[LANES]; /* i and b Hq + h, in the order of draw_lanes */
 } PANEL;
 
 /* Everything one task works with. */
@@ -55,7 +56,7 @@ typedef struct WORK {
     REAL *rows;         /* [WIDTH][row_stride] rows on their way in or out */
     int64_t row_stride; /* max(D, Dv) */
     REAL *scores;       /* [KEY_BLOCK][LANES] */
-    int64_t *positions; /* [KEY_BLOCK] global numbers of the keys of a block, for ALiBi */
+    int64_t *positions; /* [KEY_BLOCK] global numbers of the keys of a block, for ALiBi and dropout */
     REAL *k_block;      /* [KEY_BLOCK][D] keys that are not REAL already */
     REAL *v_block;      /* [padded Dv / VALUE_TILE][VALUE_STRIDE], a tile is [KEY_BLOCK][VALUE_TILE] */
     REAL q_factor; /* on q: the power of two and the sign of the scale, or 0. It rounds nothing, q . k stays in range
@@ -64,6 +65,7 @@ typedef struct WORK {
     REAL adjust_factor; /* on q . k before an adjustment: the rest of |scale|, times log2(e) or over the softcap */
     REAL cap;           /* softcap log2(e), 0: off */
     bool alibi;
+    dropout_rule dropout;
 } WORK;
 
 /* A block of keys and values in REAL. */
@@ -133,6 +135,14 @@ static void FN(lanes_to_rows)(const REAL *restrict from, int64_t count, VEC fact
             to[n][d] = from[d * LANES + n] * factor[n];
 }
 
+/* The two lanes of 32 bits in a lane of 64 are drawn one after the other: all first ones, then all second ones. */
+static int FN(drop_place)(int lane)
+{
+    const int n = lane % WIDTH, halves = WIDTH / DROPOUT_LANES;
+
+    return lane - n + n % halves * DROPOUT_LANES + n / halves;
+}
+
 /* Step 1: the query rows of a panel, transposed, and the keys that each sees. */
 static void FN(load_panel)(const WORK *w, int64_t row, int rows, PANEL *panel)
 {
@@ -163,6 +173,9 @@ static void FN(load_panel)(const WORK *w, int64_t row, int rows, PANEL *panel)
             panel->diagonal = diagonal;
         position[lane] = (REAL)(diagonal - panel->diagonal);
         slope[lane] = slopes != NULL ? (REAL)(slopes[w->setup->head_begin + h] * LOG2_E) : 0;
+        panel->drop_row[FN(drop_place)(lane)] = (uint64_t)i;
+        panel->drop_head[FN(drop_place)(lane)] =
+            (uint64_t)(w->task->b * problem->shape.heads + w->setup->head_begin + h);
     }
     for (int n = 0; n < VECTORS; n++) {
         panel->position[n] = FN(load)(position + n * WIDTH);
@@ -469,6 +482,59 @@ static void FN(softmax)(const WORK *w, PANEL *panel, int64_t from, int64_t to, c
         panel->sum[n] = panel->sum[n] * rescale[n] + sum[n];
 }
 
+/* The random words of a block of keys for a vector of lanes. */
+static inline __attribute__((always_inline)) void FN(draw_lanes)(const WORK *w, const PANEL *panel, int n,
+                                                                 uint64_t block, BITS words[PHILOX_WORDS])
+{
+    dropout_words drawn[2][PHILOX_WORDS];
+
+    UNROLL
+    for (int half = 0; half < WIDTH / DROPOUT_LANES; half++) {
+        const int at = n * WIDTH + half * DROPOUT_LANES;
+
+        draw_words(&w->dropout, block - (dropout_words){0}, load_words(panel->drop_row + at),
+                   load_words(panel->drop_head + at), drawn[half]);
+    }
+    UNROLL
+    for (int word = 0; word < PHILOX_WORDS; word++)
+        words[word] = (BITS)(WIDTH > DROPOUT_LANES ? join_words(drawn[0][word], drawn[1][word]) : drawn[0][word]);
+}
+
+/* Weights of the key of that number in its block become 0 in the lanes that drop them. */
+static inline __attribute__((always_inline)) void FN(drop_key)(const WORK *w, const BITS words[PHILOX_WORDS], int key,
+                                                               REAL *weights)
+{
+    const INTS bits = (INTS)(words[key / 2] >> (WORD)(key % 2 * 16) & 0xffff);
+
+    FN(store)(weights, FN(select)(bits >= (SWORD)w->dropout.threshold, FN(load)(weights), FN(splat)(0)));
+}
+
+/* After step 7: dropout, without the factor of the weights that are kept, which o gets at the end. The sum of the
+ * weights stays what it was. */
+static void FN(drop_weights)(const WORK *w, const PANEL *panel, int64_t from, int64_t to)
+{
+    for (int64_t j = from, end; j < to; j = end) {
+        const int64_t block = w->positions[j] / ATTN_DROPOUT_KEYS;
+
+        for (end = j + 1; end < to && w->positions[end] / ATTN_DROPOUT_KEYS == block;)
+            end++;
+        for (int n = 0; n < VECTORS; n++) {
+            REAL *const at = w->scores + n * WIDTH;
+            BITS words[PHILOX_WORDS];
+
+            FN(draw_lanes)(w, panel, n, (uint64_t)block, words);
+            if (end - j == ATTN_DROPOUT_KEYS) {
+                UNROLL
+                for (int key = 0; key < ATTN_DROPOUT_KEYS; key++)
+                    FN(drop_key)(w, words, key, at + (j + key) * LANES);
+            } else {
+                for (int64_t key = j; key < end; key++)
+                    FN(drop_key)(w, words, (int)(w->positions[key] % ATTN_DROPOUT_KEYS), at + key * LANES);
+            }
+        }
+    }
+}
+
 /* Step 8: VALUE_TILE columns of V times the weights, added to the rescaled output. */
 static inline __attribute__((always_inline)) void FN(value_step)(const int first, const int end,
                                                                  const REAL *restrict weights, const REAL *restrict v,
@@ -595,6 +661,8 @@ static void FN(visit_keys)(const WORK *w, PANEL *panel, KEYS *keys, row_streams 
     if (adjusted || partial)
         FN(find_max)(w, s.from, s.to, top);
     FN(softmax)(w, panel, s.from, s.to, top, rescale);
+    if (w->dropout.on)
+        FN(drop_weights)(w, panel, s.from, s.to);
     if (partial && !FN(all_finite)(w, keys))
         FN(add_visible_values)(w, panel, keys, s.from, s.to, rescale);
     else
@@ -620,7 +688,7 @@ static REAL FN(finish_lane)(const WORK *w, const PANEL *panel, int64_t folded, i
         max = larger;
     }
     ((REAL *)lse->data)[place] = (REAL)(sum == 0 ? -INFINITY : max + log(sum));
-    return (REAL)(sum == 0 ? 0 : scale / sum);
+    return (REAL)(sum == 0 ? 0 : scale / sum * w->dropout.kept);
 }
 
 static void FN(store_panel)(const WORK *w, int64_t row, const PANEL *panel)
@@ -686,7 +754,8 @@ static WORK FN(open_work)(const attn_forward_setup *setup, const attn_forward_bu
               .padded_Dv = portable_pad(problem->shape.v_head_dim),
               .alibi = score->alibi_slopes != NULL,
               .q_factor = (REAL)(score->scale == 0 ? 0 : ldexp(score->scale < 0 ? -1 : 1, exponent)),
-              .cap = (REAL)(score->softcap * LOG2_E)};
+              .cap = (REAL)(score->softcap * LOG2_E),
+              .dropout = open_dropout(problem)};
 
     w.adjust_factor = (REAL)(rest * (score->softcap > 0 ? 1 / score->softcap : LOG2_E));
     w.factor = w.cap != 0 || w.alibi || score->scale == 0 ? 1 : w.adjust_factor;
@@ -729,7 +798,7 @@ static void FN(visit_part)(WORK *w, int64_t part)
         row_streams ahead = FN(stream_ahead)(w, part, begin + count, last);
         KEYS keys = FN(load_keys)(w, part, begin, count);
 
-        if (w->alibi)
+        if (w->alibi || w->dropout.on)
             find_positions(rows, begin, count, w->positions);
         for (int n = 0; n < w->panel_count; n++)
             FN(visit_keys)(w, &w->panels[n], &keys, &ahead);

@@ -4,6 +4,8 @@
 #include "core/cpu.h"
 #include "kernel/kernel.h"
 
+#include <attn/random.h>
+
 #include <math.h>
 
 double attn_reference_score(const attn_problem *problem, const double *q, int64_t h, int64_t i, int64_t j,
@@ -24,6 +26,17 @@ double attn_reference_score(const attn_problem *problem, const double *q, int64_
         s -= problem->score.alibi_slopes[h] * fabs((double)(diagonal - j));
     }
     return s;
+}
+
+double attn_reference_kept(const attn_problem *problem, int64_t b, int64_t h, int64_t i, int64_t j)
+{
+    const int64_t head = b * problem->shape.heads + h;
+
+    if (problem->dropout == 0)
+        return 1;
+    return attn_dropout_keeps(attn_dropout_threshold(problem->dropout), problem->dropout_seed, head, i, j)
+               ? 1 / (1 - problem->dropout)
+               : 0;
 }
 
 /* Multiplies what was summed so far by exp(old max - new max); nothing was summed when the old maximum is -inf. */
@@ -62,7 +75,8 @@ void attn_reference_partial(const attn_problem *problem, const double *q, int64_
         out->weighted[d] = 0;
     for (int64_t row = attn_segments_below(rows, keys.lo); row < end; row++) {
         const double *key = read_row(k, dtype, b, kv_head, row, D, row_buffer), *value;
-        const double s = attn_reference_score(problem, q, h, i, attn_segments_global(rows, row), key);
+        const int64_t j = attn_segments_global(rows, row);
+        const double s = attn_reference_score(problem, q, h, i, j, key);
         double weight;
 
         if (s == -INFINITY) /* a weight of 0, also where no larger score has been seen yet */
@@ -71,6 +85,7 @@ void attn_reference_partial(const attn_problem *problem, const double *q, int64_
             rescale(out, s, Dv);
         weight = exp(s - out->max);
         out->sum += weight;
+        weight *= attn_reference_kept(problem, b, h, i, j);
         value = read_row(v, dtype, b, kv_head, row, Dv, row_buffer);
         for (int64_t d = 0; d < Dv; d++)
             out->weighted[d] += weight * value[d];
@@ -176,4 +191,5 @@ const attn_kernel attn_kernel_reference = {
                  [ATTN_BFLOAT16] = attn_reference_backward},
     .backward_keys = attn_reference_backward_keys,
     .backward_bytes = attn_reference_backward_bytes,
+    .dropout = true,
 };

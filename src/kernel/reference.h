@@ -8,7 +8,7 @@
 typedef struct attn_partial {
     double max;       /* largest score, -inf without a key */
     double sum;       /* sum of exp(s - max) */
-    double *weighted; /* [Dv] sum of exp(s - max) v */
+    double *weighted; /* [Dv] sum of exp(s - max) v, with dropout */
     double max_abs;   /* largest |s| of the finite scores */
 } attn_partial;
 
@@ -17,6 +17,10 @@ typedef struct attn_partial {
  *   h, i, j  query head, query row and key, global numbers */
 double attn_reference_score(const attn_problem *problem, const double *q, int64_t h, int64_t i, int64_t j,
                             const double *key);
+
+/* Tells the factor of dropout on p(i,j): 0, or 1 / (1 - dropout).
+ *   b, h, i, j  batch, query head, query row and key, global numbers */
+double attn_reference_kept(const attn_problem *problem, int64_t b, int64_t h, int64_t i, int64_t j);
 
 /* Computes the partial result of one query row over the visible keys of one part.
  *   q      in, [D]
@@ -49,10 +53,11 @@ void attn_reference_add_dq(const attn_problem *problem, const double *q, const d
 
 /* Adds what one pair contributes to the gradients of its key and value: dk += ds q, without the scale, and dv += p do.
  *   q, d_o, lse, delta  in, as above; k, v in, [D], [Dv]
- *   h, i, j             query head, query row and key, global numbers; the pair is visible
+ *   b, h, i, j          batch, query head, query row and key, global numbers; the pair is visible
  *   dk, dv              in out, [D], [Dv] */
 void attn_reference_add_pair(const attn_problem *problem, const double *q, const double *d_o, double lse, double delta,
-                             int64_t h, int64_t i, int64_t j, const double *k, const double *v, double *dk, double *dv);
+                             int64_t b, int64_t h, int64_t i, int64_t j, const double *k, const double *v, double *dk,
+                             double *dv);
 
 /* The backward pass of the reference kernel (kernel.h). */
 attn_task_backward attn_reference_backward;

@@ -16,8 +16,8 @@ static double dot(const double *a, const double *b, int64_t count)
     return sum;
 }
 
-/* The weight p(i,j), and the gradient of q . k without the scale: ds = p (dp - delta), times the cap's derivative
- * 1 - tanh^2. A row of lse -inf sees no key. */
+/* The weight p(i,j) without dropout, and the cap's derivative 1 - tanh^2: the gradient of q . k without the scale is
+ * ds = p (dp - delta) times that, dp = do v with the factor of dropout. A row of lse -inf sees no key. */
 static double find_weight(const attn_problem *problem, double scaled, int64_t h, int64_t i, int64_t j, double lse,
                           double *cap_slope)
 {
@@ -37,17 +37,19 @@ static double find_weight(const attn_problem *problem, double scaled, int64_t h,
 }
 
 void attn_reference_add_pair(const attn_problem *problem, const double *q, const double *d_o, double lse, double delta,
-                             int64_t h, int64_t i, int64_t j, const double *k, const double *v, double *dk, double *dv)
+                             int64_t b, int64_t h, int64_t i, int64_t j, const double *k, const double *v, double *dk,
+                             double *dv)
 {
     const int64_t D = problem->shape.head_dim, Dv = problem->shape.v_head_dim;
     double cap_slope;
     const double p = find_weight(problem, problem->score.scale * dot(q, k, D), h, i, j, lse, &cap_slope);
-    const double ds = p * (dot(d_o, v, Dv) - delta) * cap_slope;
+    const double kept = attn_reference_kept(problem, b, h, i, j);
+    const double ds = p * (kept * dot(d_o, v, Dv) - delta) * cap_slope;
 
     for (int64_t d = 0; d < D; d++)
         dk[d] += ds * q[d];
     for (int64_t d = 0; d < Dv; d++)
-        dv[d] += p * d_o[d];
+        dv[d] += kept * p * d_o[d];
 }
 
 static void read_row(const attn_array *from, attn_dtype dtype, int64_t place, int64_t width, double *to)
@@ -66,13 +68,14 @@ void attn_reference_add_dq(const attn_problem *problem, const double *q, const d
     double *const key = row_buffer, *const value = row_buffer + D;
 
     for (int64_t row = attn_segments_below(rows, keys.lo); row < end; row++) {
+        const int64_t j = attn_segments_global(rows, row);
         double cap_slope, p, ds;
 
         read_row(k, dtype, b * k->batch_stride + kv_head * k->head_stride + row * k->row_stride, D, key);
         read_row(v, dtype, b * v->batch_stride + kv_head * v->head_stride + row * v->row_stride, Dv, value);
-        p = find_weight(problem, problem->score.scale * dot(q, key, D), h, i, attn_segments_global(rows, row), lse,
-                        &cap_slope);
-        ds = p * (dot(d_o, value, Dv) - delta) * cap_slope * problem->score.scale;
+        p = find_weight(problem, problem->score.scale * dot(q, key, D), h, i, j, lse, &cap_slope);
+        ds = p * (attn_reference_kept(problem, b, h, i, j) * dot(d_o, value, Dv) - delta) * cap_slope *
+             problem->score.scale;
         for (int64_t d = 0; d < D; d++)
             dq[d] += ds * key[d];
     }
@@ -139,7 +142,8 @@ static void find_key(const attn_backward_call *call, const attn_backward_task *t
         load_query(call, task, f, &of);
         keys = attn_mask_row(&problem->mask, &problem->shape, task->b, of.i);
         if (keys.lo <= j && j < keys.hi)
-            attn_reference_add_pair(problem, of.q, of.d_o, of.lse, of.delta, of.h, of.i, j, key, value, dk, dv);
+            attn_reference_add_pair(problem, of.q, of.d_o, of.lse, of.delta, task->b, of.h, of.i, j, key, value, dk,
+                                    dv);
     }
     store_row(setup, task, &call->buffers->dk[task->part], row, dk, problem->score.scale, D);
     store_row(setup, task, &call->buffers->dv[task->part], row, dv, 1, Dv);

@@ -73,12 +73,30 @@ bool attn_kernel_available(const attn_kernel *kernel, attn_pass pass, attn_dtype
     return true;
 }
 
-const attn_kernel *attn_kernel_best(attn_pass pass, attn_dtype dtype)
+bool attn_kernel_computes(const attn_kernel *kernel, attn_pass pass, const attn_problem *problem, char *reason,
+                          size_t size)
+{
+    if (!attn_kernel_available(kernel, pass, problem->dtype, reason, size))
+        return false;
+    if (problem->dropout > 0 && !kernel->dropout) {
+        if (reason != NULL)
+            snprintf(reason, size, "it has no dropout");
+        return false;
+    }
+    return true;
+}
+
+static const attn_kernel *find_best(attn_pass pass, attn_dtype dtype, bool dropout)
 {
     for (size_t i = attn_kernel_count(); i-- > 0;)
-        if (attn_kernel_available(kernels[i], pass, dtype, NULL, 0))
+        if (attn_kernel_available(kernels[i], pass, dtype, NULL, 0) && (kernels[i]->dropout || !dropout))
             return kernels[i];
     return kernels[0];
+}
+
+const attn_kernel *attn_kernel_best(attn_pass pass, attn_dtype dtype)
+{
+    return find_best(pass, dtype, false);
 }
 
 /* "reference, portable, ..." */
@@ -90,14 +108,15 @@ static void write_names(char *text, size_t size)
         used += (size_t)snprintf(text + used, size - used, "%s, ", kernels[i]->name);
 }
 
-attn_status attn_kernel_choose(attn_pass pass, attn_dtype dtype, const attn_kernel **out, attn_error *error)
+attn_status attn_kernel_choose(attn_pass pass, attn_dtype dtype, bool dropout, const attn_kernel **out,
+                               attn_error *error)
 {
     const char *const name = getenv("ATTN_KERNEL");
     const attn_kernel *named;
     char names[256];
 
     if (name == NULL || *name == '\0' || strcmp(name, "auto") == 0) {
-        *out = attn_kernel_best(pass, dtype);
+        *out = find_best(pass, dtype, dropout);
         return ATTN_OK;
     }
     named = attn_kernel_find(name);

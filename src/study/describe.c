@@ -175,6 +175,8 @@ static const struct item items[] = {
     {"alibi", say_flag, "ALiBi", ""},
     {"sinks", say_flag, "sinks", ""},
     {"documents", say_unless, "documents", "0"},
+    {"dropout", say_unless, "dropout", "0"},
+    {"dropout_seed", say_when_varying, "dropout seed", ""},
     {"input", say_unless, "input", ""},
     {"input_digest", say_when_varying, "digest", ""},
     {"kernel", say_value, "kernel", ""},

@@ -98,14 +98,14 @@ static void expect_used(const int *used, size_t count)
         CU_ASSERT(used[n] > 0);
 }
 
-static void expect_all_used(const rows_used *used, attn_dtype dtype)
+static void expect_all_used(const rows_used *used, const attn_problem *problem)
 {
     expect_used(used->exchanges, attn_exchange_count());
     expect_used(used->combines, attn_combine_count());
     expect_used(used->layouts, attn_layout_count());
     for (size_t k = 0; k < attn_kernel_count(); k++)
         CU_ASSERT_EQUAL(used->kernels[k] > 0,
-                        attn_kernel_available(attn_kernel_at(k), ATTN_PASS_FORWARD, dtype, NULL, 0));
+                        attn_kernel_computes(attn_kernel_at(k), ATTN_PASS_FORWARD, problem, NULL, 0));
 }
 
 /* Calls visit for every plan that can run on all ranks: every row of every table is in one, whatever the problem and
@@ -137,7 +137,7 @@ static void for_all_plans(const attn_problem *problem, void (*visit)(const attn_
                         visit(&plan, context);
                         used.exchanges[e]++, used.combines[c]++, used.layouts[l]++, used.kernels[k]++;
                     }
-    expect_all_used(&used, problem->dtype);
+    expect_all_used(&used, problem);
 }
 
 static void visit(const attn_plan *plan, void *context)
@@ -220,6 +220,29 @@ static void test_masks_and_scores(void)
     documents.mask.documents = 5;
     documents.score.alibi_slopes = slopes;
     check_all_plans(&documents);
+}
+
+/* Whoever computes a weight, and wherever its key stands, drops it or not alike: the fixture knows of no ranks. */
+static void test_dropout(void)
+{
+    static const int64_t kv_len[] = {30, 11};
+    double slopes[6], sinks[] = {1, -2, 0.5, 30, 0, 0};
+    attn_problem causal = PROBLEM(2, 6, 2, 45, 45, 8, 8, ATTN_FLOAT32);
+    attn_problem scores = PROBLEM(2, 6, 3, 17, 30, 8, 8, ATTN_FLOAT32);
+    attn_problem half = PROBLEM(1, 3, 3, 29, 37, 8, 8, ATTN_BFLOAT16);
+
+    attn_alibi_slopes(6, slopes);
+    causal.dropout = 0.2;
+    causal.mask.causal = true;
+    check_all_plans(&causal);
+    scores.dropout = 0.5;
+    scores.dropout_seed = UINT64_MAX;
+    scores.mask.kv_len = kv_len;
+    scores.score.alibi_slopes = slopes;
+    scores.score.sinks = sinks;
+    check_all_plans(&scores);
+    half.dropout = 0.1;
+    check_all_plans(&half);
 }
 
 /* A wrong element, anywhere, makes the check fail on every rank. */
@@ -357,6 +380,7 @@ static const attn_test tests[] = {
     {"shapes with remainders, few heads, few rows", test_shapes},
     {"every type", test_types},
     {"masks and scores", test_masks_and_scores},
+    {"dropout", test_dropout},
     {"the check finds a wrong element", test_check_finds_a_wrong_element},
     {"the check counts rows of NaN", test_check_counts_nan_rows},
     {"weights sum to 1", test_weights_sum_to_one},

@@ -178,7 +178,7 @@ static void check_all_kernels(const attn_problem *problem)
             const attn_layout *layout = attn_layout_at((n + (size_t)parts) % attn_layout_count());
             gradients got;
 
-            if (!attn_kernel_available(attn_kernel_at(n), ATTN_PASS_BACKWARD, problem->dtype, NULL, 0))
+            if (!attn_kernel_computes(attn_kernel_at(n), ATTN_PASS_BACKWARD, problem, NULL, 0))
                 continue;
             got = run(attn_kernel_at(n), &f, layout, parts, parts == 1 ? 3 : 1);
             compare(&got, &want, tolerance(&f));
@@ -200,7 +200,7 @@ static double loss(fixture *f, const double *d_o)
 }
 
 /* d loss / d x from differences of the exact forward result, for all of q, k and v. */
-static void test_differences(void)
+static void check_differences(double dropout)
 {
     static const double sinks[] = {0.5, -1, 2, 0}, slopes[] = {0.5, 0.25, 0.1, 0.05}, step = 1e-5;
     attn_problem p = PROBLEM(1, 4, 2, 7, 9, 5, 3, ATTN_FLOAT64);
@@ -210,6 +210,8 @@ static void test_differences(void)
 
     p.mask.causal = true;
     p.mask.window_left = 5;
+    p.dropout = dropout;
+    p.dropout_seed = 4;
     p.score = (attn_score){.scale = 0.7, .softcap = 1.5, .alibi_slopes = slopes, .sinks = sinks};
     f = fixture_make(&p);
     d_o = make_d_o(&p.shape);
@@ -230,6 +232,59 @@ static void test_differences(void)
     free(d_o);
     drop(&exact);
     fixture_drop(&f);
+}
+
+static void test_differences(void)
+{
+    check_differences(0);
+}
+
+static void test_differences_with_dropout(void)
+{
+    check_differences(0.3);
+}
+
+/* Odd shapes, masks and scores with dropout. */
+static void test_dropout(void)
+{
+    static const int64_t shapes[][7] = {
+        {1, 2, 1, 7, 5, 3, 2}, {2, 4, 2, 33, 65, 17, 40}, {1, 6, 2, 31, 257, 128, 33}, {1, 3, 3, 140, 200, 64, 64}};
+    static const double probabilities[] = {1e-7, 0.1, 0.5};
+
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
+        for (size_t n = 0; n < sizeof shapes / sizeof shapes[0]; n++) {
+            const int64_t *s = shapes[n];
+            attn_problem p = PROBLEM(s[0], s[1], s[2], s[3], s[4], s[5], s[6], (attn_dtype)dtype);
+
+            p.dropout = probabilities[(n + (size_t)dtype) % 3];
+            p.dropout_seed = UINT64_MAX - n;
+            check_all_kernels(&p);
+            p.mask.causal = true;
+            check_all_kernels(&p);
+        }
+}
+
+static void test_dropout_with_masks_and_scores(void)
+{
+    static const int64_t kv_len[] = {0, 101}, cu_seqlens[] = {0, 40, 40, 150, 210};
+    static const double sinks[] = {0.5, -3}, slopes[] = {0.5, 0.25};
+    const attn_mask masks[] = {
+        {.window_left = 30, .window_right = 0},
+        {.window_left = -1, .window_right = -1, .kv_len = kv_len},
+        {.causal = true, .window_left = -1, .window_right = -1, .cu_seqlens = cu_seqlens, .documents = 4}};
+    const attn_score scores[] = {{.scale = 1, .softcap = 3},
+                                 {.scale = 0.3, .alibi_slopes = slopes, .sinks = sinks},
+                                 {.scale = 2, .softcap = 2, .alibi_slopes = slopes, .sinks = sinks}};
+
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
+        for (size_t n = 0; n < 3; n++) {
+            attn_problem p = PROBLEM(2, 2, 1, 210, 210, 9, 12, (attn_dtype)dtype);
+
+            p.dropout = 0.2;
+            p.mask = masks[n];
+            p.score = scores[n];
+            check_all_kernels(&p);
+        }
 }
 
 static void test_odd_shapes(void)
@@ -398,6 +453,9 @@ static void test_bytes(void)
 
 static const attn_test tests[] = {
     {"the reference against differences", test_differences},
+    {"the same with dropout", test_differences_with_dropout},
+    {"dropout", test_dropout},
+    {"dropout with masks and scores", test_dropout_with_masks_and_scores},
     {"odd shapes in every type", test_odd_shapes},
     {"masks", test_masks},
     {"rows without keys", test_rows_without_keys},

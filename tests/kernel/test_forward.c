@@ -85,7 +85,7 @@ static void check_fixture(const fixture *f)
         const attn_kernel *kernel = attn_kernel_at(n);
         const size_t layout = n % attn_layout_count();
 
-        if (!attn_kernel_available(kernel, ATTN_PASS_FORWARD, f->problem.dtype, NULL, 0))
+        if (!attn_kernel_computes(kernel, ATTN_PASS_FORWARD, &f->problem, NULL, 0))
             continue;
         for (int parts = 1; parts <= PARTS_MAX; parts += 2) {
             outcome out = run(kernel, f, attn_layout_at((layout + (size_t)parts) % attn_layout_count()), parts,
@@ -346,6 +346,160 @@ static void test_threads_do_not_matter(void)
     fixture_drop(&f);
 }
 
+/* Dropout over shapes, masks and scores, with probabilities that keep nearly all, half and few weights. */
+static void test_dropout(void)
+{
+    static const int64_t shapes[][7] = {{2, 4, 2, 33, 65, 17, 40},
+                                        {1, 3, 3, 64, 129, 64, 64},
+                                        {1, 6, 1, 5, 9, 8, 8},
+                                        {1, 6, 2, 31, 257, 128, 33},
+                                        {2, 2, 1, 1, 1000, 16, 16}};
+    static const double probabilities[] = {1e-7, 0.1, 0.5, 0.8};
+
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
+        for (size_t n = 0; n < sizeof shapes / sizeof shapes[0] * 4; n++) {
+            const int64_t *s = shapes[n / 4];
+            attn_problem p = PROBLEM(s[0], s[1], s[2], s[3], s[4], s[5], s[6], (attn_dtype)dtype);
+
+            p.dropout = probabilities[n % 4];
+            p.dropout_seed = UINT64_C(0x123456789abcdef) + n;
+            check_all_kernels(&p);
+            p.mask.causal = true;
+            check_all_kernels(&p);
+        }
+}
+
+static void test_dropout_with_masks_and_scores(void)
+{
+    static const int64_t kv_len[] = {140, 0, 37}, cu_seqlens[] = {0, 0, 13, 14, 90, 90, 140};
+    double slopes[2], sinks[] = {0.5, 3};
+
+    attn_alibi_slopes(2, slopes);
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
+        attn_problem padded = PROBLEM(3, 2, 1, 70, 140, 24, 16, (attn_dtype)dtype);
+        attn_problem documents = PROBLEM(1, 2, 2, 140, 140, 24, 16, (attn_dtype)dtype);
+        attn_problem window = PROBLEM(1, 2, 1, 150, 140, 24, 16, (attn_dtype)dtype);
+
+        padded.dropout = documents.dropout = window.dropout = 0.3;
+        padded.mask.kv_len = kv_len;
+        padded.score.sinks = sinks;
+        check_all_kernels(&padded);
+        documents.mask.cu_seqlens = cu_seqlens;
+        documents.mask.documents = 6;
+        documents.mask.causal = true;
+        documents.score.alibi_slopes = slopes;
+        check_all_kernels(&documents);
+        window.mask.window_left = 40;
+        window.mask.window_right = 7;
+        window.score.softcap = 3;
+        window.score.sinks = sinks;
+        check_all_kernels(&window);
+    }
+}
+
+/* o and lse of one part of the keys alone, float64, without the sink. */
+static void run_part(const attn_kernel *kernel, const fixture *f, const attn_segments *rows, double *o, double *lse)
+{
+    const attn_shape *s = &f->problem.shape;
+    const int64_t zero = 0;
+    attn_segments *all;
+    attn_array k = attn_array_dense(
+        fixture_cut(s, f->problem.dtype, f->k, s->kv_heads, s->kv_seq, s->head_dim, 0, s->kv_heads, rows), s->kv_heads,
+        rows->rows, s->head_dim);
+    attn_array v = attn_array_dense(
+        fixture_cut(s, f->problem.dtype, f->v, s->kv_heads, s->kv_seq, s->v_head_dim, 0, s->kv_heads, rows),
+        s->kv_heads, rows->rows, s->v_head_dim);
+    attn_forward_setup setup = {.problem = &f->problem,
+                                .head_count = s->heads,
+                                .part_count = 1,
+                                .part_rows = &rows,
+                                .o_dtype = ATTN_FLOAT64,
+                                .threads = 1};
+    const attn_forward_buffers buffers = {.q = attn_array_dense(f->q, s->heads, s->seq, s->head_dim),
+                                          .k = &k,
+                                          .v = &v,
+                                          .o = attn_array_dense(o, s->heads, s->seq, s->v_head_dim),
+                                          .lse = attn_array_dense(lse, s->heads, s->seq, 1)};
+    attn_forward *forward;
+
+    TEST_OK(attn_segments_create(1, &zero, &s->seq, &all, &attn_test_error));
+    setup.q_rows = all;
+    TEST_OK(attn_forward_create(kernel, &setup, &forward, &attn_test_error));
+    attn_forward_execute(forward, &buffers);
+    attn_forward_destroy(forward);
+    attn_segments_destroy(all);
+    free(k.data);
+    free(v.data);
+}
+
+/* Results of two parts merge by their lse as without dropout: the numerators have it, the denominators not. */
+static void test_dropout_of_parts_merges(void)
+{
+    enum { HEADS = 2, ROWS = 20, WIDTH = 6 };
+    attn_problem p = PROBLEM(1, HEADS, 1, ROWS, 77, 16, WIDTH, ATTN_FLOAT64);
+    fixture f;
+
+    p.dropout = 0.4;
+    p.dropout_seed = 9;
+    f = fixture_make(&p);
+    for (size_t n = 0; n < attn_kernel_count(); n++)
+        for (size_t layout = 0; layout < attn_layout_count(); layout++) {
+            double o[2][HEADS * ROWS * WIDTH], lse[2][HEADS * ROWS];
+
+            if (!attn_kernel_computes(attn_kernel_at(n), ATTN_PASS_FORWARD, &p, NULL, 0))
+                continue;
+            for (int part = 0; part < 2; part++) {
+                attn_segments *rows;
+
+                TEST_OK(attn_layout_rows(attn_layout_at(layout), 77, 2, part, &rows, &attn_test_error));
+                run_part(attn_kernel_at(n), &f, rows, o[part], lse[part]);
+                attn_segments_destroy(rows);
+            }
+            for (int e = 0; e < HEADS * ROWS * WIDTH; e++) {
+                const double whole = log(exp(lse[0][e / WIDTH]) + exp(lse[1][e / WIDTH]));
+
+                TEST_CLOSE(whole, f.lse[e / WIDTH], 1e-13);
+                TEST_CLOSE(exp(lse[0][e / WIDTH] - whole) * o[0][e] + exp(lse[1][e / WIDTH] - whole) * o[1][e], f.o[e],
+                           1e-13);
+            }
+        }
+    fixture_drop(&f);
+}
+
+/* A kernel that has no dropout says so, and none such is chosen. */
+static void test_dropout_is_refused(void)
+{
+    const int64_t one = 1, zero = 0;
+    attn_segments *rows;
+
+    TEST_OK(attn_segments_create(1, &zero, &one, &rows, &attn_test_error));
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
+        attn_problem p = PROBLEM(1, 1, 1, 1, 1, 8, 8, (attn_dtype)dtype);
+        const attn_kernel *chosen;
+
+        p.dropout = 0.1;
+        for (size_t n = 0; n < attn_kernel_count(); n++) {
+            const attn_kernel *kernel = attn_kernel_at(n);
+            const attn_forward_setup setup = {
+                .problem = &p, .head_count = 1, .q_rows = rows, .o_dtype = p.dtype, .threads = 1};
+            attn_error error = ATTN_ERROR_INIT;
+            attn_forward *forward;
+
+            if (attn_kernel_computes(kernel, ATTN_PASS_FORWARD, &p, NULL, 0) ||
+                !attn_kernel_available(kernel, ATTN_PASS_FORWARD, p.dtype, NULL, 0))
+                continue;
+            CU_ASSERT_EQUAL(attn_forward_create(kernel, &setup, &forward, &error), ATTN_UNSUPPORTED);
+            CU_ASSERT_PTR_NULL(forward);
+            CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "it has no dropout"));
+        }
+        for (int pass = 0; pass < ATTN_PASS_COUNT; pass++) {
+            TEST_OK(attn_kernel_choose((attn_pass)pass, p.dtype, true, &chosen, &attn_test_error));
+            CU_ASSERT(attn_kernel_computes(chosen, (attn_pass)pass, &p, NULL, 0));
+        }
+    }
+    attn_segments_destroy(rows);
+}
+
 static void test_table(void)
 {
     char reason[ATTN_MESSAGE_MAX];
@@ -383,6 +537,10 @@ static const attn_test tests[] = {
     {"scratch memory", test_bytes},
     {"later keys do not matter to causal rows", test_later_keys_do_not_matter},
     {"the number of threads does not matter", test_threads_do_not_matter},
+    {"dropout", test_dropout},
+    {"dropout with masks and scores", test_dropout_with_masks_and_scores},
+    {"dropout of parts merges", test_dropout_of_parts_merges},
+    {"dropout is refused where there is none", test_dropout_is_refused},
 };
 
 int main(int argc, char **argv)

@@ -27,6 +27,7 @@ typedef attn_status subcommand_run(const bench *launch, int argc, char **argv, b
     X(verify, "check input files against what they expect, or a float64 computation")                                  \
     X(probe, "measure what the machine can do at best: arithmetic and memory")                                         \
     X(report, "tables, pictures and exports of result files")                                                          \
+    X(compare, "whether cases became slower from one set of results to another")                                       \
     X(list, "what this build and this machine offer")
 
 #define SUBCOMMAND_DECLARE(name, summary) subcommand_run cmd_##name;

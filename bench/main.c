@@ -59,7 +59,7 @@ static void print_help(void)
     printf("\nattnbench SUBCOMMAND --help tells the options of each; attnbench --version the version.\n\n"
            "Exit status\n"
            "  0  all good                         3  interrupted; finished cases are kept\n"
-           "  1  a result is wrong                4  the system failed: MPI, memory or disk\n"
+           "  1  a result is wrong, or slower     4  the system failed: MPI, memory or disk\n"
            "  2  bad usage or bad input, nothing could run, or the output cannot be opened\n\n"
            "Examples\n"
            "  mpirun -n 4 attnbench run --seq 1k:16k:x2 --causal\n"

@@ -62,6 +62,8 @@
     X(CASES, OUT, "cases", NULL, NULL, "print a row a case instead of the scaling table")                              \
     X(PHASES, OUT, "phases", NULL, NULL, "print where the time of each case went")                                     \
     X(METRIC, OUT, "metric", "NAMES", "[the usual ones]", "columns of the table of cases")                             \
+    X(THRESHOLD, OUT, "threshold", "X", "2", "per cent by which a case may become slower")                             \
+    X(LEVEL, OUT, "ci", "X", "0.95", "coverage of the intervals; significant is what has p below 1 - X")               \
     X(FORMAT, OUT, "format", "NAME", "text", "of the table: text, markdown, csv")                                      \
     X(PLOT, OUT, "plot", "FILE", NULL, "draw the scaling: FILE.png, FILE.svg or FILE.pdf (needs gnuplot)")             \
     X(ROOFLINE, OUT, "roofline", "FILE", NULL, "draw rates under what bounds them, in the same way")                   \

@@ -73,6 +73,37 @@ ATTN_API attn_status attn_study_write_csv(const attn_results *results, FILE *str
  * run_type "aggregate"). Its compare.py reads two of them. ATTN_MEMORY, ATTN_FILE. */
 ATTN_API attn_status attn_study_write_json(const attn_results *results, FILE *stream, attn_error *error);
 
+/* Two sets of results compared case by case. */
+typedef struct attn_comparison attn_comparison;
+
+/* Pairs the cases of two sets by their id, that is by all factors, and compares their times, the slowest rank's total.
+ * Where a side has several launches of a case, the medians of its launches are compared, as launches differ; otherwise
+ * the repetitions, which count for as many as their autocorrelation leaves (attn_effective_count). A case is slower
+ * when the p of Mann and Whitney's test, corrected over all cases by Holm, is below 1 - level and its median has grown
+ * by more than the threshold; faster likewise.
+ *   base, changed  in, must outlive the comparison
+ *   level          in, coverage of the intervals, 0 < level < 1
+ *   threshold      in, as a fraction of base's median, >= 0
+ *   out            out, destroyed by the caller; NULL on failure; destroy takes NULL
+ * ATTN_MEMORY. */
+ATTN_API attn_status attn_study_compare(const attn_results *base, const attn_results *changed, double level,
+                                        double threshold, attn_comparison **out, attn_error *error);
+ATTN_API void attn_comparison_destroy(attn_comparison *comparison);
+
+/* Counts the cases that are slower. */
+ATTN_API size_t attn_comparison_slower(const attn_comparison *comparison);
+
+/* Counts what differs between the machines and builds of the launches, and tells it in a line each; index is below that
+ * count. Borrowed from the comparison. */
+ATTN_API size_t attn_comparison_warnings(const attn_comparison *comparison);
+ATTN_API const char *attn_comparison_warning(const attn_comparison *comparison, size_t index);
+
+/* Prints a row a case: both medians, their difference, all with intervals, p, and the verdict, or why the case was not
+ * compared; then what the numbers mean and how many cases are slower. In CSV the numbers alone, times in s.
+ * ATTN_MEMORY, ATTN_FILE. */
+ATTN_API attn_status attn_comparison_print(const attn_comparison *comparison, attn_table_format format, FILE *stream,
+                                           attn_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -5,9 +5,11 @@
 #include "harness.h"
 
 #include <attn/phase.h>
+#include <attn/random.h>
 #include <attn/result.h>
 #include <attn/study.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,11 @@ typedef struct synthetic {
     attn_case_status status;
     int64_t cores; /* cores available; 0: as many as threads */
     int unsettled;
+    double noise;                      /* not 0: drawn samples instead, seconds * exp(noise * normal) */
+    uint64_t draw;                     /* which */
+    int64_t reps;                      /* how many; 0: 30 */
+    double carried;                    /* first-order autocorrelation of the normals */
+    double bytes, messages, imbalance; /* predicted; 0: none, none, 1 */
 } synthetic;
 
 /* The interval of the median of nine samples covers 96 % from the second to the eighth. */
@@ -82,6 +89,9 @@ static inline void synthetic_outcomes(const synthetic *s, attn_attributes *o)
         attn_attributes_set_text(o, "reason", s->reason);
     if (s->flops >= 0)
         attn_attributes_set_real(o, "flops", s->flops > 0 ? s->flops : 1e9);
+    attn_attributes_set_real(o, "bytes_predicted", s->bytes);
+    attn_attributes_set_real(o, "messages_predicted", s->messages);
+    attn_attributes_set_real(o, "imbalance_predicted", s->imbalance > 0 ? s->imbalance : 1);
     if (s->seconds > 0) {
         attn_attributes_set_real(o, "max_error", s->status == ATTN_CASE_INVALID ? 0.25 : 1.25e-7);
         attn_attributes_set_real(o, "tolerance", 1e-5);
@@ -99,15 +109,33 @@ static inline void synthetic_outcomes(const synthetic *s, attn_attributes *o)
     attn_attributes_set_integer(o, "oversubscribed", threads > cores);
 }
 
-/* Fills [9][ranks][phases]: the slowest rank differs from repetition to repetition, the others take half as long. */
+/* The factor of a drawn sample. Skewed to the right and with stragglers, as times are: one in 20 takes three times the
+ * noise more. */
+static inline double synthetic_noise(const synthetic *s, int64_t rep, double *state)
+{
+    const uint64_t at = 4 * (uint64_t)rep;
+    const double straggler = attn_random_below(s->draw, ATTN_STREAM_TEST, at, 20) == 0 ? 3 : 0;
+
+    if (rep == 0)
+        *state = attn_random_normal(s->draw, ATTN_STREAM_TEST, 4 * at + 1);
+    else
+        *state = s->carried * *state +
+                 sqrt(1 - s->carried * s->carried) * attn_random_normal(s->draw, ATTN_STREAM_TEST, 4 * at + 2);
+    return exp(s->noise * (*state + straggler));
+}
+
+/* Fills [reps][ranks][phases]: the slowest rank differs from repetition to repetition, the others take half as long. */
 static inline void synthetic_samples(const synthetic *s, attn_result *r)
 {
-    r->reps = 9;
+    double state = 0;
+
+    r->reps = s->noise > 0 ? synthetic_integer(s->reps, 30) : 9;
     r->ranks = synthetic_integer(s->ranks, 1);
     r->phases = ATTN_PHASE_COUNT;
     r->samples = calloc((size_t)(r->reps * r->ranks * r->phases), sizeof *r->samples);
     for (int64_t rep = 0; rep < r->reps; rep++) {
-        const double slowest = s->seconds * (1 + (double)((rep * 2) % 9 - 4) / 64);
+        const double factor = s->noise > 0 ? synthetic_noise(s, rep, &state) : 1 + (double)((rep * 2) % 9 - 4) / 64;
+        const double slowest = s->seconds * factor;
 
         for (int64_t rank = 0; rank < r->ranks; rank++)
             r->samples[(rep * r->ranks + rank) * r->phases] = rank == rep % r->ranks ? slowest : slowest / 2;

@@ -60,14 +60,14 @@ attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_pl
     if (plan.combine == NULL)
         plan.combine = attn_combine_find("allgather");
     if (plan.kernel == NULL)
-        status = attn_kernel_choose(plan.pass, problem->dtype, &plan.kernel, error);
+        status = attn_kernel_choose(plan.pass, problem->dtype, problem->dropout > 0, &plan.kernel, error);
     if (status != ATTN_OK)
         return status;
     if (!plan.exchange->applicable(&plan, reason, sizeof reason))
         return attn_error_set(error, ATTN_UNSUPPORTED, "exchange %s: %s", plan.exchange->name, reason);
     if (plan.pass == ATTN_PASS_BACKWARD && plan.exchange->predict_backward == NULL)
         return attn_error_set(error, ATTN_UNSUPPORTED, "exchange %s: it has no backward pass", plan.exchange->name);
-    if (!attn_kernel_available(plan.kernel, plan.pass, problem->dtype, reason, sizeof reason))
+    if (!attn_kernel_computes(plan.kernel, plan.pass, problem, reason, sizeof reason))
         return attn_error_set(error, ATTN_UNSUPPORTED, "kernel %s: %s", attn_kernel_name(plan.kernel), reason);
     *out = plan;
     return ATTN_OK;

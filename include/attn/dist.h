@@ -33,6 +33,11 @@ ATTN_API MPI_Comm attn_dist_comm(const attn_dist *dist);
 ATTN_API int64_t attn_dist_output_heads(const attn_dist *dist);
 ATTN_API int64_t attn_dist_output_head_begin(const attn_dist *dist);
 
+/* Not collective. Tells where this rank's k and v are best kept: with an exchange through shared memory a forward pass
+ * whose buffers name these arrays copies nothing. Any other place is right too.
+ *   k, v  out, memory of the plan that lives until destroy, or NULL: anywhere */
+ATTN_API void attn_dist_own_memory(attn_dist *dist, void **k, void **v);
+
 /* This rank's arrays, dense, in the plan's dtype (lse: its accumulator type). Owned by the caller. */
 typedef struct attn_dist_buffers {
     const void *q; /* [B,head_count,q_rows,D] */

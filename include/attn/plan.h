@@ -34,6 +34,37 @@ ATTN_API const attn_combine *attn_combine_find(const char *name);
 ATTN_API const char *attn_combine_name(const attn_combine *combine);
 ATTN_API const char *attn_combine_summary(const attn_combine *combine);
 
+/* How an exchange uses MPI, where it has a choice. X(NAME, text, meaning) */
+#define ATTN_TRANSFER_LIST(X)                                                                                          \
+    X(BLOCKING, "blocking", "send, receive, then compute")                                                             \
+    X(NONBLOCKING, "nonblocking", "transfers in the background, driven between tasks of the kernel")                   \
+    X(PERSISTENT, "persistent", "the same with requests that are set up once")                                         \
+    X(ONESIDED, "onesided", "put into windows of memory")
+
+typedef enum attn_transfer {
+    ATTN_TRANSFER_AUTO, /* the exchange's own choice; in a plan: it has none */
+#define ATTN_TRANSFER_ENUM(name, text, meaning) ATTN_TRANSFER_##name,
+    ATTN_TRANSFER_LIST(ATTN_TRANSFER_ENUM)
+#undef ATTN_TRANSFER_ENUM
+        ATTN_TRANSFER_COUNT
+} attn_transfer;
+
+/* Names a way to transfer as --transfer does ("auto" for ATTN_TRANSFER_AUTO), and tells what it is; find returns
+ * ATTN_TRANSFER_COUNT when there is none of that name. */
+ATTN_API const char *attn_transfer_name(attn_transfer transfer);
+ATTN_API const char *attn_transfer_meaning(attn_transfer transfer);
+ATTN_API attn_transfer attn_transfer_find(const char *name);
+
+/* Tells whether an exchange can transfer in this way. */
+ATTN_API bool attn_exchange_transfers(const attn_exchange *exchange, attn_transfer transfer);
+
+/* A sequence group as two dimensions, Ps = PU x PR: all-to-all in groups of PU ranks, a ring over the PR groups. */
+typedef struct attn_hybrid {
+    int alltoall;     /* PU */
+    int ring;         /* PR */
+    bool ring_inside; /* neighbours in rank are neighbours in the ring; otherwise they share an all-to-all */
+} attn_hybrid;
+
 /* What the caller fixes; zero and NULL mean auto (combine: allgather). */
 typedef struct attn_plan_options {
     attn_grid grid;                /* {0, 0}: auto */
@@ -42,6 +73,9 @@ typedef struct attn_plan_options {
     const attn_combine *combine;   /* NULL: allgather */
     const attn_kernel *kernel;     /* NULL: auto */
     attn_pass pass;                /* 0: forward */
+    attn_transfer transfer;        /* 0: auto */
+    attn_hybrid hybrid;            /* {0, 0}: auto; read by exchanges over two dimensions */
+    int node_ranks;                /* ranks that follow each other on one node; 0: all are on one */
     int threads;                   /* OpenMP threads of each rank; 0: 1 */
 } attn_plan_options;
 
@@ -55,6 +89,9 @@ typedef struct attn_plan {
     const attn_combine *combine;
     const attn_kernel *kernel;
     attn_pass pass; /* a plan of the backward pass can run the forward pass too */
+    attn_transfer transfer;
+    attn_hybrid hybrid; /* {0, 0} where the exchange has one dimension */
+    int node_ranks;     /* ranks of a node, which follow each other; the last node may have fewer */
     int threads;
 } attn_plan;
 

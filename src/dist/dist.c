@@ -1,6 +1,7 @@
 #include <attn/comm.h>
 #include <attn/dist.h>
 
+#include "dist/dist.h"
 #include "dist/exchange.h"
 #include "dist/gradients.h"
 #include "dist/pieces.h"
@@ -15,7 +16,7 @@ struct attn_dist {
     MPI_Comm comm, seq_comm, head_comm; /* all ranks; the sequence group; the head group */
     attn_exchange_state *exchange;
     attn_combine_state *combine;
-    attn_forward *forward;
+    attn_needs *needs;
     attn_gradients *gradients; /* NULL: the plan is of another pass */
 };
 
@@ -60,34 +61,36 @@ static attn_status split(attn_dist *dist, MPI_Comm comm, attn_error *error)
 }
 
 /* Everything that a rank may fail at alone; the caller agrees on the outcome. */
-static attn_status create_local(attn_dist *dist, attn_error *error)
+static attn_status create_local(attn_dist *dist, int64_t message_bytes, attn_error *error)
 {
     const attn_plan *plan = &dist->plan;
-    attn_group group = {.comm = dist->seq_comm, .plan = plan, .part = dist->part, .message_bytes = ATTN_MESSAGE_BYTES};
-    attn_forward_setup setup = {.problem = &plan->problem,
-                                .head_begin = dist->part->head_begin,
-                                .head_count = dist->part->head_count,
-                                .kv_head_begin = dist->part->kv_head_begin,
-                                .q_rows = dist->part->q_rows,
-                                .o_dtype = plan->problem.dtype,
-                                .add_sinks = true,
-                                .threads = plan->threads};
-    attn_status status = plan->exchange->ops->create(&group, &dist->exchange, error);
+    attn_group group = {.comm = dist->head_comm,
+                        .plan = plan,
+                        .part = dist->part,
+                        .message_bytes = message_bytes,
+                        .dkv_dtype = plan->problem.dtype};
+    attn_status status = attn_needs_create(plan, &dist->needs, error);
 
-    group.comm = dist->head_comm;
+    group.needs = dist->needs;
     if (status == ATTN_OK)
         status = plan->combine->ops->create(&group, &dist->combine, error);
+    if (status == ATTN_OK && plan->pass == ATTN_PASS_BACKWARD)
+        status = attn_gradients_create(&group, &dist->gradients, error);
     if (status != ATTN_OK)
         return status;
-    setup.part_count = dist->exchange->part_count;
-    setup.part_rows = dist->exchange->part_rows;
-    status = attn_forward_create(plan->kernel, &setup, &dist->forward, error);
-    return status == ATTN_OK && plan->pass == ATTN_PASS_BACKWARD
-               ? attn_gradients_create(&group, dist->exchange, &dist->gradients, error)
-               : status;
+    group.comm = dist->seq_comm;
+    if (dist->gradients != NULL)
+        group.dkv_dtype = attn_gradients_dtype(dist->gradients);
+    return attn_exchange_of(plan)->ops->create(&group, &dist->exchange, error);
 }
 
 attn_status attn_dist_create(MPI_Comm comm, const attn_plan *plan, attn_dist **out, attn_error *error)
+{
+    return attn_dist_create_limited(comm, plan, ATTN_MESSAGE_BYTES, out, error);
+}
+
+attn_status attn_dist_create_limited(MPI_Comm comm, const attn_plan *plan, int64_t message_bytes, attn_dist **out,
+                                     attn_error *error)
 {
     attn_dist *dist = calloc(1, sizeof *dist);
     attn_status status = ATTN_OK;
@@ -105,7 +108,7 @@ attn_status attn_dist_create(MPI_Comm comm, const attn_plan *plan, attn_dist **o
     if (status == ATTN_OK)
         status = split(dist, comm, error);
     if (status == ATTN_OK)
-        status = attn_comm_agree(comm, create_local(dist, error), error);
+        status = attn_comm_agree(comm, create_local(dist, message_bytes, error), error);
     if (status == ATTN_MPI && dist != NULL) /* freeing a communicator waits for others, who may be elsewhere */
         dist->comm = dist->seq_comm = dist->head_comm = MPI_COMM_NULL;
     if (status != ATTN_OK) {
@@ -121,14 +124,14 @@ void attn_dist_destroy(attn_dist *dist)
     if (dist == NULL)
         return;
     attn_gradients_destroy(dist->gradients);
-    attn_forward_destroy(dist->forward);
     if (dist->combine != NULL)
         dist->plan.combine->ops->destroy(dist->combine);
     if (dist->exchange != NULL)
-        dist->plan.exchange->ops->destroy(dist->exchange);
+        attn_exchange_of(&dist->plan)->ops->destroy(dist->exchange);
     attn_comm_free(&dist->head_comm);
     attn_comm_free(&dist->seq_comm);
     attn_comm_free(&dist->comm);
+    attn_needs_destroy(dist->needs);
     attn_part_destroy(dist->part);
     free(dist);
 }
@@ -145,67 +148,64 @@ static attn_array own_heads(const attn_dist *dist, void *o)
     return array;
 }
 
+void attn_dist_own_memory(attn_dist *dist, void **k, void **v)
+{
+    *k = *v = NULL;
+    if (attn_exchange_of(&dist->plan)->ops->own_memory != NULL)
+        attn_exchange_of(&dist->plan)->ops->own_memory(dist->exchange, k, v);
+}
+
+static attn_laps start_laps(double seconds[ATTN_PHASE_COUNT])
+{
+    memset(seconds, 0, ATTN_PHASE_COUNT * sizeof *seconds);
+    return (attn_laps){.seconds = seconds, .last = attn_clock()};
+}
+
 attn_status attn_dist_forward(attn_dist *dist, const attn_dist_buffers *buffers, double seconds[ATTN_PHASE_COUNT],
                               attn_error *error)
 {
     const attn_shape *shape = &dist->plan.problem.shape;
-    const attn_exchange_ops *exchange = dist->plan.exchange->ops;
     const int64_t heads = dist->part->head_count, rows = dist->part->q_rows->rows;
-    const attn_forward_buffers local = {.q = attn_array_of_const(buffers->q, heads, rows, shape->head_dim),
-                                        .k = dist->exchange->k,
-                                        .v = dist->exchange->v,
-                                        .o = own_heads(dist, buffers->o),
-                                        .lse = attn_array_dense(buffers->lse, heads, rows, 1)};
-    double stamps[5];
-    attn_status status;
+    const attn_exchange_call call = {.q = attn_array_of_const(buffers->q, heads, rows, shape->head_dim),
+                                     .k = buffers->k,
+                                     .v = buffers->v,
+                                     .o = own_heads(dist, buffers->o),
+                                     .lse = attn_array_dense(buffers->lse, heads, rows, 1)};
+    attn_laps laps = start_laps(seconds);
+    const double begin = laps.last;
+    attn_status status = attn_exchange_of(&dist->plan)->ops->forward(dist->exchange, &call, &laps, error);
 
-    memset(seconds, 0, ATTN_PHASE_COUNT * sizeof *seconds);
-    stamps[0] = attn_clock();
-    status = exchange->start(dist->exchange, buffers->k, buffers->v, error);
-    stamps[1] = attn_clock();
-    if (status == ATTN_OK)
-        status = exchange->finish(dist->exchange, error);
-    stamps[2] = attn_clock();
-    if (status != ATTN_OK)
-        return status;
-    attn_forward_execute(dist->forward, &local);
-    stamps[3] = attn_clock();
-    status = dist->plan.combine->ops->run(dist->combine, buffers->o, error);
-    stamps[4] = attn_clock();
-    seconds[ATTN_PHASE_TOTAL] = stamps[4] - stamps[0];
-    seconds[ATTN_PHASE_EXCHANGE] = stamps[1] - stamps[0];
-    seconds[ATTN_PHASE_EXCHANGE_WAIT] = stamps[2] - stamps[1];
-    seconds[ATTN_PHASE_COMPUTE] = stamps[3] - stamps[2];
-    seconds[ATTN_PHASE_COMBINE] = stamps[4] - stamps[3];
+    if (status == ATTN_OK) {
+        status = dist->plan.combine->ops->run(dist->combine, buffers->o, error);
+        attn_lap(&laps, ATTN_PHASE_COMBINE);
+    }
+    seconds[ATTN_PHASE_TOTAL] = laps.last - begin;
     return status;
 }
 
 attn_status attn_dist_backward(attn_dist *dist, const attn_dist_backward_buffers *buffers,
                                double seconds[ATTN_PHASE_COUNT], attn_error *error)
 {
-    const attn_exchange_ops *exchange = dist->plan.exchange->ops;
-    const attn_array o = own_heads(dist, attn_array_of_const(buffers->o, 1, 1, 1).data);
-    double stamps[5];
+    const attn_shape *shape = &dist->plan.problem.shape;
+    const int64_t heads = dist->part->head_count, rows = dist->part->q_rows->rows;
+    attn_exchange_call call = {.q = attn_array_of_const(buffers->q, heads, rows, shape->head_dim),
+                               .k = buffers->k,
+                               .v = buffers->v,
+                               .o = own_heads(dist, attn_array_of_const(buffers->o, 1, 1, 1).data),
+                               .lse = attn_array_of_const(buffers->lse, heads, rows, 1),
+                               .d_o = attn_array_of_const(buffers->d_o, heads, rows, shape->v_head_dim),
+                               .dq = attn_array_dense(buffers->dq, heads, rows, shape->head_dim)};
+    attn_laps laps = start_laps(seconds);
+    const double begin = laps.last;
     attn_status status;
 
     assert(dist->gradients != NULL);
-    memset(seconds, 0, ATTN_PHASE_COUNT * sizeof *seconds);
-    stamps[0] = attn_clock();
-    status = exchange->start(dist->exchange, buffers->k, buffers->v, error);
-    stamps[1] = attn_clock();
-    if (status == ATTN_OK)
-        status = exchange->finish(dist->exchange, error);
-    stamps[2] = attn_clock();
-    if (status != ATTN_OK)
-        return status;
-    attn_gradients_compute(dist->gradients, buffers, o);
-    stamps[3] = attn_clock();
-    status = attn_gradients_merge(dist->gradients, buffers, error);
-    stamps[4] = attn_clock();
-    seconds[ATTN_PHASE_TOTAL] = stamps[4] - stamps[0];
-    seconds[ATTN_PHASE_EXCHANGE] = stamps[1] - stamps[0];
-    seconds[ATTN_PHASE_EXCHANGE_WAIT] = stamps[2] - stamps[1];
-    seconds[ATTN_PHASE_COMPUTE] = stamps[3] - stamps[2];
-    seconds[ATTN_PHASE_MERGE] = stamps[4] - stamps[3];
+    attn_gradients_place(dist->gradients, buffers, &call.dk, &call.dv);
+    status = attn_exchange_of(&dist->plan)->ops->backward(dist->exchange, &call, &laps, error);
+    if (status == ATTN_OK) {
+        status = attn_gradients_merge(dist->gradients, buffers, error);
+        attn_lap(&laps, ATTN_PHASE_MERGE);
+    }
+    seconds[ATTN_PHASE_TOTAL] = laps.last - begin;
     return status;
 }

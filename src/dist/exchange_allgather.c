@@ -7,6 +7,7 @@
 #include "core/checked.h"
 #include "dist/exchange.h"
 #include "dist/pieces.h"
+#include "dist/steps.h"
 
 #include <attn/comm.h>
 #include <attn/memory.h>
@@ -17,33 +18,29 @@
 typedef struct allgather_state {
     attn_exchange_state base;
     int ranks;
-    attn_segments **rows;      /* [ranks] */
-    int64_t most;              /* rows of the rank that has most */
-    int *counts, *places;      /* [ranks] rows of each rank in the piece under way, and rows before them */
-    MPI_Datatype k_row, v_row; /* one row of all batches and heads of the group */
-    void *k_all, *v_all;       /* [ranks] of [B,kv heads,rows,D] (Dv) */
-    const void *k_own, *v_own; /* the caller's, from start to finish */
+    attn_segments *const *rows; /* [ranks] */
+    int64_t most;               /* rows of the rank that has most */
+    int *counts, *places;       /* [ranks] rows of each rank in the piece under way, and rows before them */
+    MPI_Datatype k_row, v_row;  /* one row of all batches and heads of the group */
+    void *k_all, *v_all;        /* [ranks] of [B,kv heads,rows,D] (Dv) */
+    attn_array *k, *v;          /* [ranks] the parts in them */
+    attn_steps *steps;          /* one, of all parts */
 } allgather_state;
-
-static bool applicable(const attn_plan *plan, char *reason, size_t size)
-{
-    (void)plan, (void)reason, (void)size;
-    return true;
-}
 
 static int64_t message_count(int64_t rows, int64_t row_bytes)
 {
     return attn_piece_count(rows, attn_piece_items(ATTN_MESSAGE_BYTES, row_bytes));
 }
 
-static attn_status predict(const attn_plan *plan, const attn_part *part, attn_prediction *out, attn_error *error)
+static attn_status predict(const attn_plan *plan, const attn_needs *needs, const attn_part *part, attn_prediction *out,
+                           attn_error *error)
 {
     const attn_shape *shape = &plan->problem.shape;
     const int64_t line = shape->batch * part->kv_head_count * (int64_t)attn_dtype_size(plan->problem.dtype);
     const double row = (double)line * (double)(shape->head_dim + shape->v_head_dim);
     const int others = plan->grid.seq - 1;
 
-    (void)error;
+    (void)needs, (void)error;
     if (part->kv_head_count == 0)
         return ATTN_OK;
     out->exchange_bytes += row * (double)part->kv_rows->rows * others;
@@ -60,24 +57,22 @@ static void destroy(attn_exchange_state *base)
 
     if (state == NULL)
         return;
-    for (int r = 0; state->rows != NULL && r < state->ranks; r++)
-        attn_segments_destroy(state->rows[r]);
+    attn_steps_destroy(state->steps);
     if (state->k_row != MPI_DATATYPE_NULL)
         MPI_Type_free(&state->k_row);
     if (state->v_row != MPI_DATATYPE_NULL)
         MPI_Type_free(&state->v_row);
-    free(state->rows);
     free(state->counts);
     free(state->places);
     free(state->k_all);
     free(state->v_all);
-    free(base->k);
-    free(base->v);
+    free(state->k);
+    free(state->v);
     free(state);
 }
 
 /* Places of all ranks' parts in the two buffers. */
-static attn_status lay_out(allgather_state *state, attn_error *error)
+static void lay_out(allgather_state *state)
 {
     const attn_plan *plan = state->base.group.plan;
     const attn_shape *shape = &plan->problem.shape;
@@ -88,17 +83,12 @@ static attn_status lay_out(allgather_state *state, attn_error *error)
     for (int r = 0; r < state->ranks; r++) {
         char *k = (char *)state->k_all + (size_t)(shape->batch * heads * before * shape->head_dim) * element;
         char *v = (char *)state->v_all + (size_t)(shape->batch * heads * before * shape->v_head_dim) * element;
-        const attn_status status =
-            attn_layout_rows(plan->layout, shape->kv_seq, state->ranks, r, &state->rows[r], error);
 
-        if (status != ATTN_OK)
-            return status;
-        state->base.k[r] = attn_array_dense(k, heads, state->rows[r]->rows, shape->head_dim);
-        state->base.v[r] = attn_array_dense(v, heads, state->rows[r]->rows, shape->v_head_dim);
+        state->k[r] = attn_array_dense(k, heads, state->rows[r]->rows, shape->head_dim);
+        state->v[r] = attn_array_dense(v, heads, state->rows[r]->rows, shape->v_head_dim);
         before += state->rows[r]->rows;
         state->most = state->rows[r]->rows > state->most ? state->rows[r]->rows : state->most;
     }
-    return ATTN_OK;
 }
 
 /* All threads read all keys, so the pages are dealt to the memories of all of them by touching them first. */
@@ -120,6 +110,7 @@ static attn_status create(const attn_group *group, attn_exchange_state **out, at
     const size_t element = attn_dtype_size(plan->problem.dtype);
     const size_t k_bytes = (size_t)(lines * shape->kv_seq * shape->head_dim) * element;
     const size_t v_bytes = (size_t)(lines * shape->kv_seq * shape->v_head_dim) * element;
+    attn_steps_setup setup = attn_steps_of_group(group);
     allgather_state *state;
     attn_status status;
 
@@ -132,22 +123,26 @@ static attn_status create(const attn_group *group, attn_exchange_state **out, at
         return attn_error_set(error, ATTN_MEMORY, "no memory for the exchange");
     state->ranks = ranks;
     state->k_row = state->v_row = MPI_DATATYPE_NULL;
-    state->rows = attn_calloc_array(ranks, sizeof *state->rows);
+    state->rows = group->needs->kv_rows;
     state->counts = attn_calloc_array(ranks, sizeof *state->counts);
     state->places = attn_calloc_array(ranks, sizeof *state->places);
-    state->base.k = attn_calloc_array(ranks, sizeof *state->base.k);
-    state->base.v = attn_calloc_array(ranks, sizeof *state->base.v);
+    state->k = attn_calloc_array(ranks, sizeof *state->k);
+    state->v = attn_calloc_array(ranks, sizeof *state->v);
     state->k_all = attn_aligned_alloc(k_bytes + 1);
     state->v_all = attn_aligned_alloc(v_bytes + 1);
     state->base.group = *group;
-    state->base.part_count = ranks;
-    state->base.part_rows = (const attn_segments *const *)state->rows;
-    if (state->rows == NULL || state->counts == NULL || state->places == NULL || state->base.k == NULL ||
-        state->base.v == NULL || state->k_all == NULL || state->v_all == NULL)
+    if (state->counts == NULL || state->places == NULL || state->k == NULL || state->v == NULL ||
+        state->k_all == NULL || state->v_all == NULL) {
         status = attn_error_set(error, ATTN_MEMORY, "no memory for the keys and values of %lld rows and %lld heads",
                                 (long long)shape->kv_seq, (long long)group->part->kv_head_count);
-    else
-        status = lay_out(state, error);
+    } else {
+        const attn_step_parts step = {ranks, (const attn_segments *const *)state->rows};
+
+        lay_out(state);
+        setup.step_count = 1;
+        setup.steps = &step;
+        status = attn_steps_create(&setup, &state->steps, error);
+    }
     if (status == ATTN_OK)
         status = attn_mpi_run(plan->problem.dtype, lines * shape->head_dim, &state->k_row, error);
     if (status == ATTN_OK)
@@ -159,16 +154,6 @@ static attn_status create(const attn_group *group, attn_exchange_state **out, at
     touch(state->k_all, k_bytes, plan->threads);
     touch(state->v_all, v_bytes, plan->threads);
     *out = &state->base;
-    return ATTN_OK;
-}
-
-static attn_status start(attn_exchange_state *base, const void *k, const void *v, attn_error *error)
-{
-    allgather_state *state = (allgather_state *)base;
-
-    (void)error;
-    state->k_own = k;
-    state->v_own = v;
     return ATTN_OK;
 }
 
@@ -202,24 +187,34 @@ static attn_status gather(allgather_state *state, const char *own, char *all, MP
     return status;
 }
 
-/* The collective calls block, so they are made where their time counts as exposed. */
-static attn_status finish(attn_exchange_state *base, attn_error *error)
+/* The collective calls block, so their time counts as exposed. */
+static attn_status forward(attn_exchange_state *base, const attn_exchange_call *call, attn_laps *laps,
+                           attn_error *error)
 {
     allgather_state *state = (allgather_state *)base;
     const attn_shape *shape = &base->group.plan->problem.shape;
-    attn_status status;
+    attn_status status = ATTN_OK;
 
-    if (base->group.part->kv_head_count == 0) /* alike for the whole group */
-        return ATTN_OK;
-    status = gather(state, state->k_own, state->k_all, state->k_row, shape->head_dim, error);
-    if (status == ATTN_OK)
-        status = gather(state, state->v_own, state->v_all, state->v_row, shape->v_head_dim, error);
-    return status;
+    if (base->group.part->kv_head_count > 0) { /* alike for the whole group */
+        status = gather(state, call->k, state->k_all, state->k_row, shape->head_dim, error);
+        if (status == ATTN_OK)
+            status = gather(state, call->v, state->v_all, state->v_row, shape->v_head_dim, error);
+        attn_lap(laps, ATTN_PHASE_EXCHANGE_WAIT);
+    }
+    if (status != ATTN_OK)
+        return status;
+    attn_steps_forward(state->steps, &call->q, &call->o, &call->lse);
+    attn_steps_forward_step(state->steps, 0, state->k, state->v, NULL, laps);
+    attn_steps_forward_end(state->steps, laps);
+    return ATTN_OK;
 }
 
-static const attn_exchange_ops ops = {create, destroy, start, finish};
+static const attn_exchange_ops ops = {.create = create, .destroy = destroy, .forward = forward};
 
 const attn_exchange attn_exchange_allgather = {
-    "allgather", "all keys and values of the sequence group are gathered first, then computed on",
-    applicable,  predict,
-    NULL,        &ops};
+    .name = "allgather",
+    .summary = "all keys and values of the sequence group are gathered first, then computed on",
+    .transfers = 1U << ATTN_TRANSFER_BLOCKING,
+    .transfer = ATTN_TRANSFER_BLOCKING,
+    .predict = predict,
+    .ops = &ops};

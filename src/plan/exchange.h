@@ -10,20 +10,34 @@
 
 #include <stdbool.h>
 
+typedef struct attn_needs attn_needs;               /* plan/needs.h */
 typedef struct attn_exchange_ops attn_exchange_ops; /* dist/exchange.h */
 typedef struct attn_combine_ops attn_combine_ops;
 
+/* Adds bytes, messages and buffer memory of one rank, that of the part, to *out.
+ *   needs  in, of the sequence group */
+typedef attn_status attn_exchange_predict(const attn_plan *plan, const attn_needs *needs, const attn_part *part,
+                                          attn_prediction *out, attn_error *error);
+
 struct attn_exchange {
     const char *name, *summary;
-    /* Whether it can run on the plan's grid; when not, reason[size] says why. */
+    unsigned transfers;     /* bits 1 << attn_transfer that it knows; 0: no choice */
+    attn_transfer transfer; /* of these the one that auto means */
+    bool hybrid;            /* works on two dimensions, attn_plan.hybrid */
+    /* Whether it can run on the plan, of which the transfer, the kernel and the hybrid are not yet looked at; when not,
+     * reason[size] says why. NULL: always. */
     bool (*applicable)(const attn_plan *plan, char *reason, size_t size);
-    /* Adds this exchange's bytes, messages and buffer memory on one rank to *out. The part is that rank's. */
-    attn_status (*predict)(const attn_plan *plan, const attn_part *part, attn_prediction *out, attn_error *error);
-    /* The same for the backward pass; NULL: it has none. */
-    attn_status (*predict_backward)(const attn_plan *plan, const attn_part *part, attn_prediction *out,
-                                    attn_error *error);
+    attn_exchange_predict *predict, *predict_backward; /* backward NULL: it has no such pass */
     const attn_exchange_ops *ops;
 };
+
+extern const attn_exchange attn_exchange_none;
+
+/* The row that runs: with one rank in a sequence group nothing is exchanged, whatever the plan names. */
+static inline const attn_exchange *attn_exchange_of(const attn_plan *plan)
+{
+    return plan->grid.seq == 1 ? &attn_exchange_none : plan->exchange;
+}
 
 struct attn_combine {
     const char *name, *summary;

@@ -1,8 +1,10 @@
 #include "plan/exchange.h"
+#include "plan/needs.h"
 #include "plan/part.h"
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 
 static int64_t greatest_common_divisor(int64_t a, int64_t b)
 {
@@ -29,6 +31,53 @@ static attn_grid choose_grid(const attn_problem *problem, int ranks, const attn_
     return (attn_grid){.seq = ranks / head, .head = head};
 }
 
+/* The names that an exchange accepts, "blocking, nonblocking". */
+static void list_transfers(const attn_exchange *exchange, char *text, size_t size)
+{
+    size_t length = 0;
+
+    text[0] = '\0';
+    for (int t = ATTN_TRANSFER_AUTO + 1; t < ATTN_TRANSFER_COUNT && length < size; t++)
+        if (attn_exchange_transfers(exchange, (attn_transfer)t))
+            length += (size_t)snprintf(text + length, size - length, "%s%s", length > 0 ? ", " : "",
+                                       attn_transfer_name((attn_transfer)t));
+}
+
+static attn_status choose_transfer(attn_plan *plan, attn_error *error)
+{
+    char names[ATTN_MESSAGE_MAX];
+
+    if (plan->transfer == ATTN_TRANSFER_AUTO)
+        plan->transfer = plan->exchange->transfer;
+    if (plan->transfer == ATTN_TRANSFER_AUTO || attn_exchange_transfers(plan->exchange, plan->transfer))
+        return ATTN_OK;
+    list_transfers(plan->exchange, names, sizeof names);
+    return attn_error_set(error, ATTN_UNSUPPORTED, "exchange %s: no transfer %s; it has %s", plan->exchange->name,
+                          attn_transfer_name(plan->transfer), names[0] != '\0' ? names : "no choice");
+}
+
+/* By rule as many all-to-all ranks as divide both the group and its key-value heads, so that none is held twice. */
+static attn_status choose_hybrid(attn_plan *plan, attn_error *error)
+{
+    const int ranks = plan->grid.seq;
+    const int64_t kv_heads = plan->problem.shape.kv_heads / plan->grid.head;
+
+    if (!plan->exchange->hybrid) {
+        plan->hybrid = (attn_hybrid){0, 0, false};
+        return ATTN_OK;
+    }
+    if (plan->hybrid.alltoall == 0 && plan->hybrid.ring == 0) {
+        plan->hybrid.alltoall = (int)greatest_common_divisor(ranks, kv_heads > 0 ? kv_heads : 1);
+        plan->hybrid.ring = ranks / plan->hybrid.alltoall;
+    }
+    if (plan->hybrid.alltoall >= 1 && plan->hybrid.ring >= 1 &&
+        (int64_t)plan->hybrid.alltoall * plan->hybrid.ring == ranks)
+        return ATTN_OK;
+    return attn_error_set(error, ATTN_UNSUPPORTED,
+                          "hybrid %dx%d: PUxPR must multiply to %d, the ranks of a sequence group",
+                          plan->hybrid.alltoall, plan->hybrid.ring, ranks);
+}
+
 attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_plan_options *options, attn_plan *out,
                            attn_error *error)
 {
@@ -40,6 +89,10 @@ attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_pl
                       .combine = options->combine,
                       .kernel = options->kernel,
                       .pass = options->pass,
+                      .transfer = options->transfer,
+                      .hybrid = options->hybrid,
+                      .node_ranks =
+                          options->node_ranks > 0 && options->node_ranks < ranks ? options->node_ranks : ranks,
                       .threads = options->threads > 0 ? options->threads : 1};
     char reason[ATTN_MESSAGE_MAX];
     attn_status status = attn_problem_check(problem, error);
@@ -63,18 +116,23 @@ attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_pl
         status = attn_kernel_choose(plan.pass, problem->dtype, problem->dropout > 0, &plan.kernel, error);
     if (status != ATTN_OK)
         return status;
-    if (!plan.exchange->applicable(&plan, reason, sizeof reason))
+    if (plan.exchange->applicable != NULL && !plan.exchange->applicable(&plan, reason, sizeof reason))
         return attn_error_set(error, ATTN_UNSUPPORTED, "exchange %s: %s", plan.exchange->name, reason);
     if (plan.pass == ATTN_PASS_BACKWARD && plan.exchange->predict_backward == NULL)
         return attn_error_set(error, ATTN_UNSUPPORTED, "exchange %s: it has no backward pass", plan.exchange->name);
+    status = choose_transfer(&plan, error);
+    if (status == ATTN_OK)
+        status = choose_hybrid(&plan, error);
+    if (status != ATTN_OK)
+        return status;
     if (!attn_kernel_computes(plan.kernel, plan.pass, problem, reason, sizeof reason))
         return attn_error_set(error, ATTN_UNSUPPORTED, "kernel %s: %s", attn_kernel_name(plan.kernel), reason);
     *out = plan;
     return ATTN_OK;
 }
 
-static attn_status predict(const attn_plan *plan, const attn_part *part, double head_pairs, attn_prediction *out,
-                           attn_error *error)
+static attn_status predict(const attn_plan *plan, const attn_needs *needs, const attn_part *part, double head_pairs,
+                           attn_prediction *out, attn_error *error)
 {
     const attn_shape *shape = &plan->problem.shape;
     const double element = (double)attn_dtype_size(plan->problem.dtype);
@@ -93,20 +151,24 @@ static attn_status predict(const attn_plan *plan, const attn_part *part, double 
         /* o, lse and do come in; dq, dk and dv have the shapes of q, k and v. */
         out->input_bytes = inputs + outputs + batch * heads * rows * Dv * element;
         out->output_bytes = inputs;
-        return plan->exchange->predict_backward(plan, part, out, error);
+        return attn_exchange_of(plan)->predict_backward(plan, needs, part, out, error);
     }
-    status = plan->exchange->predict(plan, part, out, error);
+    status = attn_exchange_of(plan)->predict(plan, needs, part, out, error);
     return status == ATTN_OK ? plan->combine->predict(plan, part, out, error) : status;
 }
 
 attn_status attn_plan_predict(const attn_plan *plan, int rank, attn_prediction *out, attn_error *error)
 {
     attn_part *part;
+    attn_needs *needs = NULL;
     attn_status status = attn_part_create(&plan->problem, plan->grid, plan->layout, rank, &part, error);
 
     if (status != ATTN_OK)
         return status;
-    status = predict(plan, part, attn_part_head_pairs(&plan->problem, part->q_rows), out, error);
+    status = attn_needs_create(plan, &needs, error);
+    if (status == ATTN_OK)
+        status = predict(plan, needs, part, attn_part_head_pairs(&plan->problem, part->q_rows), out, error);
+    attn_needs_destroy(needs);
     attn_part_destroy(part);
     return status;
 }
@@ -115,21 +177,22 @@ attn_status attn_plan_predict_all(const attn_plan *plan, attn_plan_totals *out, 
 {
     attn_plan_totals totals = {0};
     double most_pairs = 0;
+    attn_needs *needs;
+    attn_status status = attn_needs_create(plan, &needs, error);
 
-    for (int ps = 0; ps < plan->grid.seq; ps++) {
+    for (int ps = 0; ps < plan->grid.seq && status == ATTN_OK; ps++) {
         attn_part *part;
         double head_pairs;
-        attn_status status =
-            attn_part_create(&plan->problem, plan->grid, plan->layout, ps * plan->grid.head, &part, error);
 
+        status = attn_part_create(&plan->problem, plan->grid, plan->layout, ps * plan->grid.head, &part, error);
         if (status != ATTN_OK)
-            return status;
+            break;
         head_pairs = attn_part_head_pairs(&plan->problem, part->q_rows);
         for (int ph = 0; ph < plan->grid.head && status == ATTN_OK; ph++) {
             attn_prediction of;
 
             attn_part_assign_heads(part, &plan->problem, plan->grid, ph);
-            status = predict(plan, part, head_pairs, &of, error);
+            status = predict(plan, needs, part, head_pairs, &of, error);
             totals.bytes = fmax(totals.bytes, of.exchange_bytes + of.combine_bytes);
             totals.messages = fmax(totals.messages, of.messages);
             totals.memory = fmax(totals.memory, of.input_bytes + of.output_bytes + of.extra_bytes);
@@ -137,9 +200,10 @@ attn_status attn_plan_predict_all(const attn_plan *plan, attn_plan_totals *out, 
             most_pairs = fmax(most_pairs, of.pairs);
         }
         attn_part_destroy(part);
-        if (status != ATTN_OK)
-            return status;
     }
+    attn_needs_destroy(needs);
+    if (status != ATTN_OK)
+        return status;
     totals.imbalance = totals.pairs > 0 ? most_pairs * plan->ranks / totals.pairs : 1;
     *out = totals;
     return ATTN_OK;

@@ -5,7 +5,8 @@
 
 #define EXCHANGE_LIST(X)                                                                                               \
     X(none)                                                                                                            \
-    X(allgather)
+    X(allgather)                                                                                                       \
+    X(ring)
 
 #define COMBINE_LIST(X)                                                                                                \
     X(allgather)                                                                                                       \
@@ -50,6 +51,37 @@ const char *attn_exchange_name(const attn_exchange *exchange)
 const char *attn_exchange_summary(const attn_exchange *exchange)
 {
     return exchange->summary;
+}
+
+bool attn_exchange_transfers(const attn_exchange *exchange, attn_transfer transfer)
+{
+    return transfer > ATTN_TRANSFER_AUTO && transfer < ATTN_TRANSFER_COUNT &&
+           (exchange->transfers >> transfer & 1) != 0;
+}
+
+static const struct {
+    const char *name, *meaning;
+} transfers[] = {[ATTN_TRANSFER_AUTO] = {"auto", "the exchange's own choice"},
+#define TRANSFER_ROW(name, text, meaning) [ATTN_TRANSFER_##name] = {text, meaning},
+                 ATTN_TRANSFER_LIST(TRANSFER_ROW)};
+
+const char *attn_transfer_name(attn_transfer transfer)
+{
+    return (unsigned)transfer < ATTN_TRANSFER_COUNT ? transfers[transfer].name : "unknown";
+}
+
+const char *attn_transfer_meaning(attn_transfer transfer)
+{
+    return (unsigned)transfer < ATTN_TRANSFER_COUNT ? transfers[transfer].meaning : "unknown";
+}
+
+attn_transfer attn_transfer_find(const char *name)
+{
+    int transfer = 0;
+
+    while (transfer < ATTN_TRANSFER_COUNT && strcmp(transfers[transfer].name, name) != 0)
+        transfer++;
+    return (attn_transfer)transfer;
 }
 
 size_t attn_combine_count(void)

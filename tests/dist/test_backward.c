@@ -141,7 +141,39 @@ static void check_file_plan(attn_input *input, const attn_plan *plan)
     attn_dist_destroy(dist);
 }
 
-/* Every kernel on the grid 1 x P; returns how many plans there were, 0 for a file without gradients. */
+/* Calls visit for every exchange with a backward pass, on every grid, the layouts and combines in turn. Returns how many
+ * plans there were. */
+static int for_all_exchanges(const attn_problem *problem, void (*visit)(const attn_plan *plan, void *context),
+                             void *context)
+{
+    const int ranks = attn_comm_size(MPI_COMM_WORLD);
+    int plans = 0;
+
+    for (size_t e = 0; e < attn_exchange_count(); e++)
+        for (int head = 1; head <= ranks; head++) {
+            const attn_plan_options options = {.grid = {.seq = ranks / head, .head = head},
+                                               .exchange = attn_exchange_at(e),
+                                               .layout = attn_layout_at((size_t)plans % attn_layout_count()),
+                                               .combine = attn_combine_at((size_t)plans % attn_combine_count()),
+                                               .pass = ATTN_PASS_BACKWARD,
+                                               .threads = 1};
+            attn_plan plan;
+
+            if (ranks % head != 0 || attn_plan_make(problem, ranks, &options, &plan, NULL) != ATTN_OK)
+                continue;
+            visit(&plan, context);
+            plans++;
+        }
+    return plans;
+}
+
+static void visit_file(const attn_plan *plan, void *input)
+{
+    check_file_plan(input, plan);
+}
+
+/* Every kernel on the grid 1 x P, and every exchange; returns how many plans there were, 0 for a file without
+ * gradients. */
 static int check_file(const char *name, attn_dtype dtype)
 {
     const int ranks = attn_comm_size(MPI_COMM_WORLD);
@@ -167,6 +199,8 @@ static int check_file(const char *name, attn_dtype dtype)
         check_file_plan(input, &plan);
         plans++;
     }
+    if (plans > 0)
+        plans += for_all_exchanges(&problem, visit_file, input);
     TEST_OK(attn_input_close(input, &attn_test_error));
     return plans;
 }
@@ -224,35 +258,66 @@ static void make_inputs(const fixture *f, const attn_dist *dist, arrays *a)
     make_outputs(dist, a);
 }
 
+static void visit_fixture(const attn_plan *plan, void *context)
+{
+    const fixture *f = context;
+    attn_dist *dist;
+    arrays a;
+
+    TEST_OK(attn_dist_create(MPI_COMM_WORLD, plan, &dist, &attn_test_error));
+    make_inputs(f, dist, &a);
+    CU_ASSERT(run(dist, &a, 1000).valid);
+    drop(&a);
+    attn_dist_destroy(dist);
+}
+
+static void check_problem(const attn_problem *problem)
+{
+    fixture f = fixture_make(problem);
+
+    CU_ASSERT(for_all_exchanges(problem, visit_fixture, &f) > 0);
+    fixture_drop(&f);
+}
+
 /* More ranks than key-value heads, chains of shared heads, ranks without a head; every row and key, on every holder. */
 static void test_shared_heads(void)
 {
     static const int64_t shapes[][7] = {{2, 6, 1, 30, 21, 8, 5}, {1, 6, 3, 17, 40, 9, 16}, {1, 2, 1, 9, 9, 4, 4}};
-    const int ranks = attn_comm_size(MPI_COMM_WORLD);
 
     for (size_t n = 0; n < sizeof shapes / sizeof shapes[0]; n++)
         for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
             const int64_t *s = shapes[n];
             attn_problem p = PROBLEM(s[0], s[1], s[2], s[3], s[4], s[5], s[6], (attn_dtype)dtype);
-            const attn_plan_options options = {.exchange = attn_exchange_find("none"),
-                                               .combine = attn_combine_at(n % attn_combine_count()),
-                                               .pass = ATTN_PASS_BACKWARD,
-                                               .threads = 1};
-            attn_plan plan;
-            attn_dist *dist;
-            fixture f;
-            arrays a;
 
             p.mask.causal = n == 1;
-            f = fixture_make(&p);
-            TEST_OK(attn_plan_make(&p, ranks, &options, &plan, &attn_test_error));
-            TEST_OK(attn_dist_create(MPI_COMM_WORLD, &plan, &dist, &attn_test_error));
-            make_inputs(&f, dist, &a);
-            CU_ASSERT(run(dist, &a, 1000).valid);
-            drop(&a);
-            attn_dist_destroy(dist);
-            fixture_drop(&f);
+            check_problem(&p);
         }
+}
+
+/* Masks that leave parts out, rows without keys, keys that nobody sees, fewer rows than ranks. */
+static void test_masks(void)
+{
+    static const int64_t kv_len[] = {30, 0, 11}, cu_seqlens[] = {0, 5, 5, 6, 20, 31};
+    double slopes[4], sinks[] = {1, -2, 0.5, 30};
+    attn_problem window = PROBLEM(1, 4, 2, 31, 40, 8, 8, ATTN_FLOAT32);
+    attn_problem padding = PROBLEM(3, 4, 2, 17, 30, 8, 8, ATTN_FLOAT32);
+    attn_problem documents = PROBLEM(2, 4, 4, 31, 31, 8, 8, ATTN_BFLOAT16);
+    attn_problem few = PROBLEM(1, 2, 2, 2, 3, 8, 4, ATTN_FLOAT64);
+
+    attn_alibi_slopes(4, slopes);
+    window.mask.window_left = 4;
+    window.mask.window_right = 2;
+    window.score.alibi_slopes = slopes;
+    window.score.softcap = 3;
+    check_problem(&window);
+    padding.mask.kv_len = kv_len;
+    padding.score.sinks = sinks;
+    check_problem(&padding);
+    documents.mask.causal = true;
+    documents.mask.cu_seqlens = cu_seqlens;
+    documents.mask.documents = 5;
+    check_problem(&documents);
+    check_problem(&few);
 }
 
 /* A wrong number in any of the three gradients is found. */
@@ -311,11 +376,9 @@ static void test_unsupported(void)
 }
 
 static const attn_test tests[] = {
-    {"reference cases in float32", test_float32},
-    {"reference cases in float64", test_float64},
-    {"shared key-value heads", test_shared_heads},
-    {"the check finds wrong gradients", test_check_finds},
-    {"exchanges without a backward pass", test_unsupported},
+    {"reference cases in float32", test_float32},          {"reference cases in float64", test_float64},
+    {"shared key-value heads", test_shared_heads},         {"masks and scores", test_masks},
+    {"the check finds wrong gradients", test_check_finds}, {"exchanges without a backward pass", test_unsupported},
 };
 
 int main(int argc, char **argv)

@@ -2,6 +2,7 @@
  * definition. */
 #include "fixture.h"
 #include "harness.h"
+#include "pass.h"
 
 #include <attn/comm.h>
 #include <attn/dist.h>
@@ -10,80 +11,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A pass over one plan on this rank's cuts of the fixture. */
-typedef struct pass {
-    attn_dist *dist;
-    attn_dist_buffers buffers;
-    void *q, *k, *v;
-} pass;
-
 static pass execute(const fixture *f, const attn_plan *plan)
 {
-    const attn_shape *s = &f->problem.shape;
-    const attn_dtype dtype = f->problem.dtype;
-    double seconds[ATTN_PHASE_COUNT];
-    pass run = {0};
-    const attn_part *part;
-    size_t o_bytes, lse_bytes;
+    attn_dist *dist;
+    pass run;
 
-    TEST_OK(attn_dist_create(MPI_COMM_WORLD, plan, &run.dist, &attn_test_error));
-    part = attn_dist_part(run.dist);
-    run.q =
-        fixture_cut(s, dtype, f->q, s->heads, s->seq, s->head_dim, part->head_begin, part->head_count, part->q_rows);
-    run.k = fixture_cut(s, dtype, f->k, s->kv_heads, s->kv_seq, s->head_dim, part->kv_head_begin, part->kv_head_count,
-                        part->kv_rows);
-    run.v = fixture_cut(s, dtype, f->v, s->kv_heads, s->kv_seq, s->v_head_dim, part->kv_head_begin, part->kv_head_count,
-                        part->kv_rows);
-    o_bytes = (size_t)fixture_elements(s, attn_dist_output_heads(run.dist), part->q_rows->rows, s->v_head_dim) *
-              attn_dtype_size(dtype);
-    lse_bytes = (size_t)fixture_elements(s, part->head_count, part->q_rows->rows, 1) *
-                attn_dtype_size(attn_dtype_accumulator(dtype));
-    run.buffers =
-        (attn_dist_buffers){.q = run.q, .k = run.k, .v = run.v, .o = malloc(o_bytes + 1), .lse = malloc(lse_bytes + 1)};
-    memset(run.buffers.o, 0xff, o_bytes); /* NaN: what is not written is seen */
-    memset(run.buffers.lse, 0xff, lse_bytes);
+    TEST_OK(attn_dist_create(MPI_COMM_WORLD, plan, &dist, &attn_test_error));
+    run = pass_make(f, dist);
     /* Twice: a second pass must not depend on the first. */
-    TEST_OK(attn_dist_forward(run.dist, &run.buffers, seconds, &attn_test_error));
-    TEST_OK(attn_dist_forward(run.dist, &run.buffers, seconds, &attn_test_error));
-    CU_ASSERT(seconds[ATTN_PHASE_TOTAL] >= seconds[ATTN_PHASE_COMPUTE]);
+    pass_forward(&run);
+    pass_forward(&run);
     return run;
-}
-
-static void finish(pass *run)
-{
-    attn_dist_destroy(run->dist);
-    free(run->q);
-    free(run->k);
-    free(run->v);
-    free(run->buffers.o);
-    free(run->buffers.lse);
-}
-
-static void compare(const fixture *f, const pass *run)
-{
-    const attn_shape *s = &f->problem.shape;
-    const attn_part *part = attn_dist_part(run->dist);
-    const int64_t rows = part->q_rows->rows, heads = attn_dist_output_heads(run->dist);
-    const int64_t head_begin = attn_dist_output_head_begin(run->dist);
-    const attn_dtype sum_dtype = attn_dtype_accumulator(f->problem.dtype);
-
-    for (int64_t b = 0; b < s->batch; b++)
-        for (int64_t h = 0; h < heads; h++)
-            for (int64_t r = 0; r < rows; r++) {
-                const int64_t at = (b * s->heads + head_begin + h) * s->seq + attn_segments_global(part->q_rows, r);
-
-                for (int64_t d = 0; d < s->v_head_dim; d++)
-                    TEST_CLOSE(attn_load(f->problem.dtype, run->buffers.o,
-                                         (size_t)(((b * heads + h) * rows + r) * s->v_head_dim + d)),
-                               f->o[at * s->v_head_dim + d], fixture_tolerance(f));
-            }
-    for (int64_t b = 0; b < s->batch; b++)
-        for (int64_t h = 0; h < part->head_count; h++)
-            for (int64_t r = 0; r < rows; r++)
-                TEST_CLOSE(
-                    attn_load(sum_dtype, run->buffers.lse, (size_t)((b * part->head_count + h) * rows + r)),
-                    f->lse[(b * s->heads + part->head_begin + h) * s->seq + attn_segments_global(part->q_rows, r)],
-                    fixture_tolerance(f));
 }
 
 /* A row of a table that no plan used would not be tested: which rows were. */
@@ -150,7 +88,7 @@ static void visit(const attn_plan *plan, void *context)
     attn_check check;
     pass run = execute(f, plan);
 
-    compare(f, &run);
+    pass_compare(f, &run);
     /* The library's own check agrees, on every row. */
     TEST_OK(attn_sample_rows(plan, INT64_C(1) << 40, 0, &rows, &count, &attn_test_error));
     TEST_OK(attn_dist_check(run.dist, &run.buffers, rows, count, eps, &check, &attn_test_error));
@@ -158,7 +96,7 @@ static void visit(const attn_plan *plan, void *context)
     CU_ASSERT_EQUAL(check.rows, s->batch * s->heads * s->seq);
     TEST_CLOSE(check.max_score, f->max_score, 1e-12);
     free(rows);
-    finish(&run);
+    pass_finish(&run);
 }
 
 static void check_all_plans(const attn_problem *problem)
@@ -279,7 +217,7 @@ static void test_check_finds_a_wrong_element(void)
                 *place = kept;
         }
     free(rows);
-    finish(&run);
+    pass_finish(&run);
     fixture_drop(&f);
 }
 
@@ -372,7 +310,7 @@ static void test_check_counts_nan_rows(void)
     CU_ASSERT_EQUAL(check.ranks, check.working_ranks);
     CU_ASSERT(check.working_ranks >= 1 && check.working_ranks <= attn_comm_size(MPI_COMM_WORLD));
     free(rows);
-    finish(&run);
+    pass_finish(&run);
     fixture_drop(&f);
 }
 

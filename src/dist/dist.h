@@ -1,0 +1,12 @@
+/* Inside of the library: distributed attention with a lower limit on messages, so that small tests take the way of large
+ * ones. */
+#ifndef DIST_DIST_H
+#define DIST_DIST_H
+
+#include <attn/dist.h>
+
+/* As attn_dist_create, with at most message_bytes handed over in one call (dist/pieces.h). */
+attn_status attn_dist_create_limited(MPI_Comm comm, const attn_plan *plan, int64_t message_bytes, attn_dist **out,
+                                     attn_error *error);
+
+#endif

@@ -1,0 +1,76 @@
+#include "dist/partial.h"
+
+#include "kernel/merge.h"
+
+enum { ROWS_OF_A_THREAD = 64 };
+
+static char *row_at(const attn_array *array, size_t element, int64_t b, int64_t h, int64_t row)
+{
+    return (char *)array->data +
+           (size_t)(b * array->batch_stride + h * array->head_stride + row * array->row_stride) * element;
+}
+
+static attn_dtype sum_dtype(const attn_partial_rows *of)
+{
+    return attn_dtype_accumulator(of->plan->problem.dtype);
+}
+
+size_t attn_partial_o_bytes(const attn_partial_rows *of)
+{
+    const attn_shape *shape = &of->plan->problem.shape;
+
+    return (size_t)(shape->batch * of->heads * of->rows * shape->v_head_dim) * attn_dtype_size(sum_dtype(of));
+}
+
+size_t attn_partial_lse_bytes(const attn_partial_rows *of)
+{
+    return (size_t)(of->plan->problem.shape.batch * of->heads * of->rows) * attn_dtype_size(sum_dtype(of));
+}
+
+void attn_partial_merge(const attn_partial_rows *of, const attn_array *o, const attn_array *lse,
+                        const attn_array *other_o, const attn_array *other_lse)
+{
+    const attn_dtype dtype = sum_dtype(of);
+    const size_t element = attn_dtype_size(dtype);
+    const attn_shape *shape = &of->plan->problem.shape;
+
+#pragma omp parallel for collapse(3) schedule(static) num_threads(of->plan->threads)
+    for (int64_t b = 0; b < shape->batch; b++)
+        for (int64_t h = 0; h < of->heads; h++)
+            for (int64_t row = 0; row < of->rows; row += ROWS_OF_A_THREAD) {
+                const int64_t left = of->rows - row;
+
+                attn_merge(dtype, left < ROWS_OF_A_THREAD ? left : ROWS_OF_A_THREAD, shape->v_head_dim,
+                           row_at(o, element, b, h, row), o->row_stride, row_at(lse, element, b, h, row),
+                           row_at(other_o, element, b, h, row), other_o->row_stride,
+                           row_at(other_lse, element, b, h, row));
+            }
+}
+
+void attn_partial_finish(const attn_partial_rows *of, const attn_array *o, const attn_array *lse,
+                         const attn_array *to_o, const attn_array *to_lse)
+{
+    const attn_problem *problem = &of->plan->problem;
+    const attn_dtype dtype = sum_dtype(of);
+    const size_t element = attn_dtype_size(dtype), to_element = attn_dtype_size(problem->dtype);
+    const int64_t Dv = problem->shape.v_head_dim;
+    const double *const sinks = problem->score.sinks;
+
+    if (sinks == NULL && o->data == to_o->data && lse->data == to_lse->data)
+        return;
+#pragma omp parallel for collapse(3) schedule(static) num_threads(of->plan->threads)
+    for (int64_t b = 0; b < problem->shape.batch; b++)
+        for (int64_t h = 0; h < of->heads; h++)
+            for (int64_t row = 0; row < of->rows; row++) {
+                char *const o_row = row_at(o, element, b, h, row), *const lse_row = row_at(lse, element, b, h, row);
+                char *const to_o_row = row_at(to_o, to_element, b, h, row);
+                char *const to_lse_row = row_at(to_lse, element, b, h, row);
+
+                if (sinks != NULL)
+                    attn_merge_sink(dtype, Dv, o_row, lse_row, sinks[of->head_begin + h]);
+                if (to_o_row != o_row)
+                    attn_convert(problem->dtype, to_o_row, dtype, o_row, (size_t)Dv);
+                if (to_lse_row != lse_row)
+                    attn_convert(dtype, to_lse_row, dtype, lse_row, 1);
+            }
+}

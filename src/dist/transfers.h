@@ -1,0 +1,37 @@
+/* Messages under way: what a rank sends and receives between two waits, in pieces below the limit of a message. */
+#ifndef DIST_TRANSFERS_H
+#define DIST_TRANSFERS_H
+
+#include <attn/kernel.h>
+
+#include <mpi.h>
+
+typedef struct attn_transfers {
+    MPI_Comm comm;
+    int64_t message_bytes; /* most of one message */
+    MPI_Request *requests; /* [capacity] */
+    int capacity, count;   /* requests since the last wait */
+    int code;              /* of the first MPI call that failed since then */
+} attn_transfers;
+
+/* Not collective. Makes room for `bytes` under way in at most `messages` sends and receives together. Release is for a
+ * failed create too, and for zeros. ATTN_MEMORY, ATTN_UNSUPPORTED. */
+attn_status attn_transfers_create(MPI_Comm comm, int64_t message_bytes, int64_t messages, int64_t bytes,
+                                  attn_transfers *out, attn_error *error);
+void attn_transfers_release(attn_transfers *transfers);
+
+/* Start a message; nothing is started for 0 bytes. Messages of one tag between two ranks arrive in order. Data stay in
+ * place until the wait. A failure is told by the wait. */
+void attn_transfers_send(attn_transfers *transfers, const void *data, int64_t bytes, int to, int tag);
+void attn_transfers_receive(attn_transfers *transfers, void *data, int64_t bytes, int from, int tag);
+
+/* Drives what is under way: the progress of a kernel. */
+attn_progress attn_transfers_progress(attn_transfers *transfers);
+
+/* Waits until all of them are done. ATTN_MPI. */
+attn_status attn_transfers_wait(attn_transfers *transfers, attn_error *error);
+
+/* Messages that so many bytes make. */
+int64_t attn_transfers_messages(int64_t bytes, int64_t message_bytes);
+
+#endif

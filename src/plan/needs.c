@@ -1,0 +1,130 @@
+#include "plan/needs.h"
+
+#include <attn/memory.h>
+
+#include "core/checked.h"
+
+#include <stdlib.h>
+
+/* Both ends never decrease with the row (attn_mask_row), and between two rows that follow each other no key is left
+ * out: with a window each row's interval, before it is cut to [0, kv_len), holds its own diagonal key or touches it.
+ * Rows that see nothing stand at the ends, and there lo = hi. */
+attn_interval attn_needs_keys(const attn_problem *problem, int64_t b, int64_t first, int64_t count)
+{
+    const attn_interval from = attn_mask_row(&problem->mask, &problem->shape, b, first);
+    const attn_interval to = attn_mask_row(&problem->mask, &problem->shape, b, first + count - 1);
+
+    return (attn_interval){from.lo, to.hi > from.lo ? to.hi : from.lo};
+}
+
+/* The keys that part i sees in batch b, as rising intervals that do not touch; list has room for one each segment. */
+static int64_t list_keys(const attn_problem *problem, int64_t b, const attn_segments *rows, attn_interval *list)
+{
+    int64_t count = 0;
+
+    for (int64_t s = 0; s < rows->count; s++) {
+        const attn_interval keys = attn_needs_keys(problem, b, rows->list[s].begin, rows->list[s].length);
+
+        if (keys.lo == keys.hi)
+            continue;
+        if (count > 0 && keys.lo <= list[count - 1].hi)
+            list[count - 1].hi = keys.hi > list[count - 1].hi ? keys.hi : list[count - 1].hi;
+        else
+            list[count++] = keys;
+    }
+    return count;
+}
+
+static bool touches(const attn_segments *rows, const attn_interval *list, int64_t count)
+{
+    for (int64_t n = 0; n < count; n++)
+        if (attn_segments_below(rows, list[n].hi) > attn_segments_below(rows, list[n].lo))
+            return true;
+    return false;
+}
+
+/* The row of the matrix of part i. */
+static void find_needs(const attn_problem *problem, attn_needs *needs, int i, attn_interval *list)
+{
+    const int64_t batches = problem->mask.kv_len != NULL ? problem->shape.batch : 1;
+
+    for (int64_t b = 0; b < batches; b++) {
+        const int64_t count = list_keys(problem, b, needs->q_rows[i], list);
+
+        for (int j = 0; j < needs->parts; j++)
+            if (!attn_needs_see(needs, i, j))
+                needs->need[i * needs->parts + j] = touches(needs->kv_rows[j], list, count);
+    }
+}
+
+static void find_reach(attn_needs *needs)
+{
+    const int parts = needs->parts;
+
+    for (int j = 0; j < parts; j++) {
+        needs->reach[j] = -1;
+        for (int away = 0; away < parts; away++)
+            if (attn_needs_see(needs, (j + away) % parts, j))
+                needs->reach[j] = away;
+    }
+}
+
+attn_status attn_needs_create(const attn_plan *plan, attn_needs **out, attn_error *error)
+{
+    const attn_problem *problem = &plan->problem;
+    const int parts = plan->grid.seq;
+    attn_needs *needs = calloc(1, sizeof *needs);
+    attn_interval *list = NULL;
+    attn_status status = ATTN_OK;
+    int64_t most = 0;
+
+    *out = NULL;
+    if (needs != NULL) {
+        needs->parts = parts;
+        needs->need = attn_calloc_array((int64_t)parts * parts, sizeof *needs->need);
+        needs->reach = attn_calloc_array(parts, sizeof *needs->reach);
+        needs->q_rows = attn_calloc_array(parts, sizeof(attn_segments *));
+        needs->kv_rows = attn_calloc_array(parts, sizeof(attn_segments *));
+    }
+    if (needs == NULL || needs->need == NULL || needs->reach == NULL || needs->q_rows == NULL || needs->kv_rows == NULL)
+        status = attn_error_set(error, ATTN_MEMORY, "no memory for what %d parts need of each other", parts);
+    for (int part = 0; part < parts && status == ATTN_OK; part++) {
+        status = attn_layout_rows(plan->layout, problem->shape.seq, parts, part, &needs->q_rows[part], error);
+        if (status == ATTN_OK)
+            status = attn_layout_rows(plan->layout, problem->shape.kv_seq, parts, part, &needs->kv_rows[part], error);
+        if (status == ATTN_OK && needs->q_rows[part]->count > most)
+            most = needs->q_rows[part]->count;
+    }
+    if (status == ATTN_OK) {
+        list = attn_calloc_array(most + 1, sizeof *list);
+        if (list == NULL)
+            status = attn_error_set(error, ATTN_MEMORY, "no memory for %lld intervals", (long long)most);
+    }
+    if (status != ATTN_OK) {
+        attn_needs_destroy(needs);
+        return status;
+    }
+    for (int i = 0; i < parts; i++)
+        find_needs(problem, needs, i, list);
+    find_reach(needs);
+    free(list);
+    *out = needs;
+    return ATTN_OK;
+}
+
+void attn_needs_destroy(attn_needs *needs)
+{
+    if (needs == NULL)
+        return;
+    for (int part = 0; part < needs->parts; part++) {
+        if (needs->q_rows != NULL)
+            attn_segments_destroy(needs->q_rows[part]);
+        if (needs->kv_rows != NULL)
+            attn_segments_destroy(needs->kv_rows[part]);
+    }
+    free(needs->need);
+    free(needs->reach);
+    free(needs->q_rows);
+    free(needs->kv_rows);
+    free(needs);
+}

@@ -1,0 +1,33 @@
+/* Which parts of a sequence see keys of which: what an exchange need not send. */
+#ifndef PLAN_NEEDS_H
+#define PLAN_NEEDS_H
+
+#include "plan/exchange.h"
+
+#include <stdbool.h>
+
+/* need[i * parts + j]: a query row of part i sees a key of part j, in some batch. */
+struct attn_needs {
+    int parts;
+    bool *need;             /* [parts][parts] */
+    int *reach;             /* [parts] the largest (i - j) mod parts over the parts i that see part j; -1: none does */
+    attn_segments **q_rows; /* [parts] rows of each part, as the layout deals them */
+    attn_segments **kv_rows;
+};
+
+/* For the sequence group of a plan (grid.seq parts). Destroy takes NULL.
+ *   out  out, NULL on failure
+ * O(B' Sq log Skv + parts^2), B' the batches that differ by kv_len. ATTN_MEMORY. */
+attn_status attn_needs_create(const attn_plan *plan, attn_needs **out, attn_error *error);
+void attn_needs_destroy(attn_needs *needs);
+
+static inline bool attn_needs_see(const attn_needs *needs, int i, int j)
+{
+    return needs->need[i * needs->parts + j];
+}
+
+/* The keys [lo, hi) that the rows [first, first + count) of batch b see between them, count >= 1. Rows next to each
+ * other see keys next to each other, so their union is an interval as well. */
+attn_interval attn_needs_keys(const attn_problem *problem, int64_t b, int64_t first, int64_t count);
+
+#endif

@@ -1,47 +1,60 @@
 /* Exchange `broadcast`: the ranks of a sequence group send their keys and values to all others, one rank after the
- * other.
+ * other, and each part is computed on when it is there.
  *
- * Each rank hands its 2 hkv X bytes (X = B S/p D e) to p - 1 others, as with `allgather`, but in p rounds. A rank's own
- * part is read where it is. */
-#include "core/checked.h"
+ * Each rank hands its 2 hkv X bytes (X = B S/p D e) to p - 1 others, as with `allgather`, but in p rounds, so that a rank
+ * holds one part of another at a time. A rank's own part is read where it is. */
 #include "dist/exchange.h"
 #include "dist/pieces.h"
+#include "dist/steps.h"
 
+#include <attn/comm.h>
 #include <attn/memory.h>
 
 #include <stdlib.h>
 
 typedef struct broadcast_state {
     attn_exchange_state base;
-    int ranks;
-    attn_segments **rows; /* [ranks] */
+    void *k, *v;       /* the part of another rank */
+    attn_steps *steps; /* step r: the part of rank r */
 } broadcast_state;
 
-static bool applicable(const attn_plan *plan, char *reason, size_t size)
+/* Bytes of the part of rank r, of D or Dv elements a row. */
+static int64_t part_bytes(const attn_plan *plan, const attn_needs *needs, const attn_part *part, int r, int64_t width)
 {
-    (void)plan, (void)reason, (void)size;
-    return true;
+    return plan->problem.shape.batch * part->kv_head_count * needs->kv_rows[r]->rows * width *
+           (int64_t)attn_dtype_size(plan->problem.dtype);
 }
 
-/* Bytes of one row of all batches and heads. */
-static int64_t row_bytes(const attn_plan *plan, const attn_part *part, int64_t width)
+/* The most rows of a part. */
+static int largest_part(const attn_needs *needs)
 {
-    return plan->problem.shape.batch * part->kv_head_count * width * (int64_t)attn_dtype_size(plan->problem.dtype);
+    int largest = 0;
+
+    for (int r = 1; r < needs->parts; r++)
+        if (needs->kv_rows[r]->rows > needs->kv_rows[largest]->rows)
+            largest = r;
+    return largest;
 }
 
-static attn_status predict(const attn_plan *plan, const attn_part *part, attn_prediction *out, attn_error *error)
+static attn_status predict(const attn_plan *plan, const attn_needs *needs, const attn_part *part, attn_prediction *out,
+                           attn_error *error)
 {
     const attn_shape *shape = &plan->problem.shape;
-    const int64_t k = row_bytes(plan, part, shape->head_dim), v = row_bytes(plan, part, shape->v_head_dim);
-    const int64_t rows = part->kv_rows->rows;
-    const double others = plan->grid.seq - 1;
+    const int mine = part->seq_index, largest = largest_part(needs);
+    const int64_t k = part_bytes(plan, needs, part, mine, shape->head_dim);
+    const int64_t v = part_bytes(plan, needs, part, mine, shape->v_head_dim);
+    const double others = needs->parts - 1;
+    int64_t seen = 0;
 
     (void)error;
-    out->exchange_bytes += (double)((k + v) * rows) * others;
+    for (int r = 0; r < needs->parts; r++)
+        seen += attn_needs_see(needs, mine, r);
+    out->exchange_bytes += (double)(k + v) * others;
     out->messages +=
-        (double)(attn_piece_count(k * rows, ATTN_MESSAGE_BYTES) + attn_piece_count(v * rows, ATTN_MESSAGE_BYTES)) *
-        others;
-    out->extra_bytes += (double)((k + v) * (shape->kv_seq - rows));
+        (double)(attn_piece_count(k, ATTN_MESSAGE_BYTES) + attn_piece_count(v, ATTN_MESSAGE_BYTES)) * others;
+    out->extra_bytes += (double)(part_bytes(plan, needs, part, largest, shape->head_dim) +
+                                 part_bytes(plan, needs, part, largest, shape->v_head_dim)) +
+                        attn_steps_extra_bytes(plan, part->head_count, part->q_rows->rows, seen);
     return ATTN_OK;
 }
 
@@ -51,61 +64,49 @@ static void destroy(attn_exchange_state *base)
 
     if (state == NULL)
         return;
-    for (int r = 0; r < state->ranks && state->rows != NULL && base->k != NULL && base->v != NULL; r++) {
-        attn_segments_destroy(state->rows[r]);
-        if (r != base->group.part->seq_index) { /* its own part is the caller's */
-            free(base->k[r].data);
-            free(base->v[r].data);
-        }
-    }
-    free(state->rows);
-    free(base->k);
-    free(base->v);
+    attn_steps_destroy(state->steps);
+    free(state->k);
+    free(state->v);
     free(state);
 }
 
-/* Memory for the part of another rank. */
-static attn_status make_part(broadcast_state *state, int rank, attn_error *error)
+static attn_status make_steps(broadcast_state *state, attn_error *error)
 {
-    const attn_plan *plan = state->base.group.plan;
-    const attn_part *part = state->base.group.part;
-    const attn_shape *shape = &plan->problem.shape;
-    const attn_status status =
-        attn_layout_rows(plan->layout, shape->kv_seq, state->ranks, rank, &state->rows[rank], error);
-    attn_array *k = &state->base.k[rank], *v = &state->base.v[rank];
+    const attn_needs *needs = state->base.group.needs;
+    attn_steps_setup setup = attn_steps_of_group(&state->base.group);
+    attn_step_parts *steps = calloc((size_t)needs->parts, sizeof *steps);
+    attn_status status;
 
-    if (status != ATTN_OK || rank == part->seq_index)
-        return status;
-    const int64_t rows = state->rows[rank]->rows;
-    *k = attn_array_dense(attn_aligned_alloc((size_t)(row_bytes(plan, part, shape->head_dim) * rows)),
-                          part->kv_head_count, rows, shape->head_dim);
-    *v = attn_array_dense(attn_aligned_alloc((size_t)(row_bytes(plan, part, shape->v_head_dim) * rows)),
-                          part->kv_head_count, rows, shape->v_head_dim);
-    return k->data != NULL && v->data != NULL
-               ? ATTN_OK
-               : attn_error_set(error, ATTN_MEMORY, "no memory for %lld rows of keys and values", (long long)rows);
+    if (steps == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for %d steps", needs->parts);
+    for (int r = 0; r < needs->parts; r++)
+        steps[r] = (attn_step_parts){1, (const attn_segments *const *)&needs->kv_rows[r]};
+    setup.step_count = needs->parts;
+    setup.steps = steps;
+    status = attn_steps_create(&setup, &state->steps, error);
+    free(steps);
+    return status;
 }
 
 static attn_status create(const attn_group *group, attn_exchange_state **out, attn_error *error)
 {
-    const int ranks = group->plan->grid.seq;
+    const attn_shape *shape = &group->plan->problem.shape;
+    const int largest = largest_part(group->needs);
     broadcast_state *state = calloc(1, sizeof *state);
-    attn_status status = ATTN_OK;
+    attn_status status;
 
     *out = NULL;
     if (state == NULL)
         return attn_error_set(error, ATTN_MEMORY, "no memory for the exchange");
-    state->ranks = ranks;
-    state->rows = attn_calloc_array(ranks, sizeof *state->rows);
-    state->base = (attn_exchange_state){.group = *group,
-                                        .part_count = ranks,
-                                        .part_rows = (const attn_segments *const *)state->rows,
-                                        .k = attn_calloc_array(ranks, sizeof *state->base.k),
-                                        .v = attn_calloc_array(ranks, sizeof *state->base.v)};
-    if (state->rows == NULL || state->base.k == NULL || state->base.v == NULL)
-        status = attn_error_set(error, ATTN_MEMORY, "no memory for the parts of %d ranks", ranks);
-    for (int r = 0; r < ranks && status == ATTN_OK; r++)
-        status = make_part(state, r, error);
+    state->base.group = *group;
+    state->k =
+        attn_aligned_alloc((size_t)part_bytes(group->plan, group->needs, group->part, largest, shape->head_dim) + 1);
+    state->v =
+        attn_aligned_alloc((size_t)part_bytes(group->plan, group->needs, group->part, largest, shape->v_head_dim) + 1);
+    if (state->k == NULL || state->v == NULL)
+        status = attn_error_set(error, ATTN_MEMORY, "no memory for the keys and values of another rank");
+    else
+        status = make_steps(state, error);
     if (status == ATTN_OK)
         *out = &state->base;
     else
@@ -113,39 +114,44 @@ static attn_status create(const attn_group *group, attn_exchange_state **out, at
     return status;
 }
 
-static attn_status start(attn_exchange_state *base, const void *k, const void *v, attn_error *error)
+static attn_status forward(attn_exchange_state *base, const attn_exchange_call *call, attn_laps *laps,
+                           attn_error *error)
 {
-    const attn_part *part = base->group.part;
-    const attn_shape *shape = &base->group.plan->problem.shape;
-
-    (void)error;
-    base->k[part->seq_index] = attn_array_of_const(k, part->kv_head_count, part->kv_rows->rows, shape->head_dim);
-    base->v[part->seq_index] = attn_array_of_const(v, part->kv_head_count, part->kv_rows->rows, shape->v_head_dim);
-    return ATTN_OK;
-}
-
-static attn_status finish(attn_exchange_state *base, attn_error *error)
-{
-    const broadcast_state *state = (broadcast_state *)base;
+    broadcast_state *state = (broadcast_state *)base;
     const attn_group *group = &base->group;
     const attn_shape *shape = &group->plan->problem.shape;
-    const int64_t k = row_bytes(group->plan, group->part, shape->head_dim);
-    const int64_t v = row_bytes(group->plan, group->part, shape->v_head_dim);
+    const int64_t heads = group->part->kv_head_count;
     attn_status status = ATTN_OK;
 
-    for (int r = 0; r < state->ranks && status == ATTN_OK; r++) {
-        const int64_t rows = state->rows[r]->rows;
+    attn_steps_forward(state->steps, &call->q, &call->o, &call->lse);
+    for (int r = 0; r < group->needs->parts && status == ATTN_OK; r++) {
+        const int64_t rows = group->needs->kv_rows[r]->rows;
+        const bool own = r == group->part->seq_index;
+        const attn_array k = attn_array_of_const(own ? call->k : state->k, heads, rows, shape->head_dim);
+        const attn_array v = attn_array_of_const(own ? call->v : state->v, heads, rows, shape->v_head_dim);
 
-        status = attn_comm_broadcast_limited(group->comm, r, base->k[r].data, (size_t)(k * rows), group->message_bytes,
-                                             error);
+        status = attn_comm_broadcast_limited(
+            group->comm, r, k.data, (size_t)part_bytes(group->plan, group->needs, group->part, r, shape->head_dim),
+            group->message_bytes, error);
         if (status == ATTN_OK)
-            status = attn_comm_broadcast_limited(group->comm, r, base->v[r].data, (size_t)(v * rows),
-                                                 group->message_bytes, error);
+            status = attn_comm_broadcast_limited(
+                group->comm, r, v.data,
+                (size_t)part_bytes(group->plan, group->needs, group->part, r, shape->v_head_dim), group->message_bytes,
+                error);
+        attn_lap(laps, ATTN_PHASE_EXCHANGE_WAIT);
+        if (status == ATTN_OK)
+            attn_steps_forward_step(state->steps, r, &k, &v, NULL, laps);
     }
+    if (status == ATTN_OK)
+        attn_steps_forward_end(state->steps, laps);
     return status;
 }
 
-static const attn_exchange_ops ops = {create, destroy, start, finish};
+static const attn_exchange_ops ops = {.create = create, .destroy = destroy, .forward = forward};
 
-const attn_exchange attn_exchange_broadcast = {
-    "broadcast", "each rank sends its keys and values to all others in turn", applicable, predict, NULL, &ops};
+const attn_exchange attn_exchange_broadcast = {.name = "broadcast",
+                                               .summary = "each rank sends its keys and values to all others in turn",
+                                               .transfers = 1U << ATTN_TRANSFER_BLOCKING,
+                                               .transfer = ATTN_TRANSFER_BLOCKING,
+                                               .predict = predict,
+                                               .ops = &ops};

@@ -1,0 +1,102 @@
+/* What parts of a sequence need of each other, against the definition of the mask, pair by pair. */
+#include "fixture.h"
+#include "harness.h"
+
+#include "plan/needs.h"
+
+#include <attn/partition.h>
+
+static bool sees(const attn_problem *problem, const attn_segments *rows, const attn_segments *keys)
+{
+    for (int64_t b = 0; b < problem->shape.batch; b++)
+        for (int64_t r = 0; r < rows->rows; r++) {
+            const attn_interval seen = attn_mask_row(&problem->mask, &problem->shape, b, attn_segments_global(rows, r));
+
+            for (int64_t k = 0; k < keys->rows; k++) {
+                const int64_t j = attn_segments_global(keys, k);
+
+                if (j >= seen.lo && j < seen.hi)
+                    return true;
+            }
+        }
+    return false;
+}
+
+static void check(const attn_problem *problem, int parts, const attn_layout *layout)
+{
+    const attn_plan_options options = {
+        .grid = {parts, 1}, .exchange = attn_exchange_find("allgather"), .layout = layout};
+    attn_plan plan;
+    attn_needs *needs;
+
+    TEST_OK(attn_plan_make(problem, parts, &options, &plan, &attn_test_error));
+    TEST_OK(attn_needs_create(&plan, &needs, &attn_test_error));
+    for (int j = 0; j < parts; j++) {
+        int reach = -1;
+
+        for (int i = 0; i < parts; i++) {
+            const int away = (i - j + parts) % parts;
+
+            CU_ASSERT_EQUAL(attn_needs_see(needs, i, j), sees(problem, needs->q_rows[i], needs->kv_rows[j]));
+            if (attn_needs_see(needs, i, j) && away > reach)
+                reach = away;
+        }
+        CU_ASSERT_EQUAL(needs->reach[j], reach);
+    }
+    attn_needs_destroy(needs);
+}
+
+static void check_all(const attn_problem *problem)
+{
+    for (int parts = 1; parts <= 7; parts++)
+        for (size_t l = 0; l < attn_layout_count(); l++)
+            check(problem, parts, attn_layout_at(l));
+}
+
+static void test_masks(void)
+{
+    static const int64_t shapes[][2] = {{23, 23}, {5, 31}, {31, 5}, {1, 9}, {2, 2}, {40, 12}};
+    static const int64_t kv_len[] = {4, 0, 2}, windows[] = {-1, 0, 2, 9, INT64_MAX};
+
+    for (size_t n = 0; n < sizeof shapes / sizeof shapes[0]; n++)
+        for (size_t left = 0; left < sizeof windows / sizeof windows[0]; left++)
+            for (size_t right = 0; right < sizeof windows / sizeof windows[0]; right++)
+                for (int causal = 0; causal < 2; causal++)
+                    for (int padded = 0; padded < 2; padded++) {
+                        attn_problem problem = PROBLEM(3, 1, 1, shapes[n][0], shapes[n][1], 1, 1, ATTN_FLOAT32);
+
+                        problem.mask.causal = causal;
+                        problem.mask.window_left = windows[left];
+                        problem.mask.window_right = windows[right];
+                        problem.mask.kv_len = padded && shapes[n][1] >= 4 ? kv_len : NULL;
+                        check_all(&problem);
+                    }
+}
+
+static void test_documents(void)
+{
+    static const int64_t starts[] = {0, 5, 5, 6, 20, 31}, kv_len[] = {30, 0, 6};
+
+    for (int causal = 0; causal < 2; causal++)
+        for (int padded = 0; padded < 2; padded++)
+            for (int64_t window = -1; window < 8; window += 3) {
+                attn_problem problem = PROBLEM(3, 1, 1, 31, 31, 1, 1, ATTN_FLOAT32);
+
+                problem.mask.causal = causal;
+                problem.mask.cu_seqlens = starts;
+                problem.mask.documents = 5;
+                problem.mask.window_left = window;
+                problem.mask.kv_len = padded ? kv_len : NULL;
+                check_all(&problem);
+            }
+}
+
+static const attn_test tests[] = {
+    {"causal, windows, padding, Sq and Skv apart", test_masks},
+    {"documents", test_documents},
+};
+
+int main(int argc, char **argv)
+{
+    return attn_test_main(argc, argv, "plan/needs", tests, sizeof tests / sizeof tests[0]);
+}

@@ -64,6 +64,8 @@ static inline line load_part(const char *from, int64_t bytes)
 #define MANTISSA 23
 #define FN(name) name##_float
 #define ZIP ZIP_FLOAT
+#define EACH_LANES LANES_FLOAT
+#define EACH_PAIRS PAIRS_FLOAT
 #include "core/vector.h"
 
 static inline vec_float float_of_float16(halves half)
@@ -100,6 +102,22 @@ static inline __attribute__((always_inline)) void widen_float(const attn_dtype t
         to[1] = float_of_float16(half[1]);
     }
 }
+
+/* The elements of a whole line in memory. Halves of float16 are read one by one, as the conversion takes them. */
+static inline __attribute__((always_inline)) void read_line_float(const attn_dtype type, const char *from,
+                                                                  vec_float to[2])
+{
+    halves half[2];
+
+    if (type != ATTN_FLOAT16) {
+        widen_float(type, load_line(from), to);
+        return;
+    }
+    memcpy(&half[0], from, sizeof half[0]);
+    memcpy(&half[1], from + sizeof half[0], sizeof half[1]);
+    to[0] = float_of_float16(half[0]);
+    to[1] = float_of_float16(half[1]);
+}
 #include "kernel/decode_task.h"
 #undef REAL
 #undef VECTOR_MAX
@@ -108,6 +126,8 @@ static inline __attribute__((always_inline)) void widen_float(const attn_dtype t
 #undef MANTISSA
 #undef FN
 #undef ZIP
+#undef EACH_LANES
+#undef EACH_PAIRS
 #undef VEC
 #undef BITS
 #undef INTS
@@ -121,12 +141,20 @@ static inline __attribute__((always_inline)) void widen_float(const attn_dtype t
 #define MANTISSA 52
 #define FN(name) name##_double
 #define ZIP ZIP_DOUBLE
+#define EACH_LANES LANES_DOUBLE
+#define EACH_PAIRS PAIRS_DOUBLE
 #include "core/vector.h"
 
 static inline __attribute__((always_inline)) void widen_double(const attn_dtype type, line l, vec_double to[2])
 {
     (void)type;
     to[0] = (vec_double)l;
+}
+
+static inline __attribute__((always_inline)) void read_line_double(const attn_dtype type, const char *from,
+                                                                   vec_double to[2])
+{
+    widen_double(type, load_line(from), to);
 }
 #include "kernel/decode_task.h"
 

@@ -56,17 +56,31 @@ static inline __attribute__((always_inline)) void FN(load_row)(const attn_dtype 
     FN(widen)(type, bytes >= VECTOR_BYTES ? load_line(from) : load_part(from, bytes), to);
 }
 
-/* WIDTH vectors become one: the sum of vector n's lanes in lane n. */
-static inline __attribute__((always_inline)) VEC FN(add_lanes)(VEC m[WIDTH])
+/* WIDTH vectors become one: the sum of vector n's lanes in lane n. First the 16 bytes of a vector are added up, then the
+ * elements within them: such shuffles have their pattern in the instruction and keep what they read. */
+static inline __attribute__((always_inline)) VEC FN(add_lanes)(const VEC m[WIDTH])
 {
+    enum { PART = 16 / sizeof(REAL), PARTS = VECTOR_BYTES / 16 };
+    VEC t[WIDTH];
+
     UNROLL
-    for (int half = WIDTH / 2; half > 0; half /= 2) {
+    for (int n = 0; n < WIDTH; n++)
+        t[n] = m[n % PARTS * PART + n / PARTS];
+    UNROLL
+    for (int count = WIDTH / 2; count >= PART; count /= 2) {
         UNROLL
-        for (int n = 0; n < half; n++)
-            m[n] = __builtin_shufflevector(m[n], m[n + half], ZIP(LOW)) +
-                   __builtin_shufflevector(m[n], m[n + half], ZIP(HIGH));
+        for (int n = 0; n < count; n++)
+            t[n] = __builtin_shufflevector(t[2 * n], t[2 * n + 1], EACH_LANES(EVEN)) +
+                   __builtin_shufflevector(t[2 * n], t[2 * n + 1], EACH_LANES(ODD));
     }
-    return m[0];
+    UNROLL
+    for (int count = PART / 2; count > 0; count /= 2) {
+        UNROLL
+        for (int n = 0; n < count; n++)
+            t[n] = __builtin_shufflevector(t[2 * n], t[2 * n + 1], EACH_PAIRS(EVEN)) +
+                   __builtin_shufflevector(t[2 * n], t[2 * n + 1], EACH_PAIRS(ODD));
+    }
+    return t[0];
 }
 
 /* Step 1: the query rows of a tile, the keys that each sees. */
@@ -118,7 +132,7 @@ static inline __attribute__((always_inline)) void FN(score_line)(const int R, co
         if (ahead != NULL)
             __builtin_prefetch(ahead[j] + n * VECTOR_BYTES, 0, PREFETCH);
         if (whole)
-            FN(widen)(type, load_line(k[j] + n * VECTOR_BYTES), key[j]);
+            FN(read_line)(type, k[j] + n * VECTOR_BYTES, key[j]);
         else
             FN(load_row)(type, k[j], n, w->D, key[j]);
     }
@@ -258,6 +272,31 @@ static inline __attribute__((always_inline)) VEC FN(softmax)(const int R, const 
     return rescale;
 }
 
+/* Step 6 of one key: L lines of it times the weights of R rows. */
+static inline __attribute__((always_inline)) void FN(value_key)(const int R, const int L, const attn_dtype type,
+                                                                const WORK *w, const attn_decode_keys *keys, int64_t j,
+                                                                int64_t n, bool whole, const REAL *weight,
+                                                                const attn_decode_keys *ahead, VEC *sum)
+{
+    const int J = WIDTH / R, vectors = FN(line_vectors)(type), C = L * vectors;
+    VEC value[2 * SUMS];
+
+    UNROLL
+    for (int l = 0; l < L; l++) {
+        if (ahead != NULL)
+            __builtin_prefetch(ahead->v[j] + (n + l) * VECTOR_BYTES, 0, PREFETCH);
+        if (whole)
+            FN(read_line)(type, keys->v[j] + (n + l) * VECTOR_BYTES, value + l * vectors);
+        else
+            FN(load_row)(type, keys->v[j], n + l, w->Dv, value + l * vectors);
+    }
+    UNROLL
+    for (int r = 0; r < R; r++)
+        for (int c = 0; c < C; c++)
+            /* cppcheck-suppress uninitvar ; value was filled through pointers */
+            sum[r * C + c] += value[c] * weight[r * J];
+}
+
 /* Step 6: L lines of columns of V times the weights, added to the rescaled output. */
 static inline __attribute__((always_inline)) void FN(value_tile)(const int R, const int L, const attn_dtype type,
                                                                  const WORK *w, const TILE *tile,
@@ -266,32 +305,22 @@ static inline __attribute__((always_inline)) void FN(value_tile)(const int R, co
 {
     const int J = WIDTH / R, vectors = FN(line_vectors)(type), C = L * vectors;
     const REAL *const weights = (const REAL *)(const void *)w->scores;
+    const int K = J < 4 ? 1 : 4; /* keys at a time; with many rows their sums would leave the registers */
     REAL *const o = tile->o + n * vectors * WIDTH;
     VEC sum[MOST_ROWS > SUMS ? MOST_ROWS * 2 : SUMS * 2];
+    int64_t j = 0;
 
     UNROLL
     for (int r = 0; r < R; r++)
         for (int c = 0; c < C; c++)
             sum[r * C + c] = FN(load)(o + r * w->o_stride + c * WIDTH) * rescale[r * J];
-    for (int64_t j = 0; j < keys->count; j++) {
-        const REAL *const weight = weights + j / J * WIDTH + j % J;
-        VEC value[2 * SUMS];
-
+    for (; j + K <= keys->count; j += K) {
         UNROLL
-        for (int l = 0; l < L; l++) {
-            if (ahead != NULL)
-                __builtin_prefetch(ahead->v[j] + (n + l) * VECTOR_BYTES, 0, PREFETCH);
-            if (whole)
-                FN(widen)(type, load_line(keys->v[j] + (n + l) * VECTOR_BYTES), value + l * vectors);
-            else
-                FN(load_row)(type, keys->v[j], n + l, w->Dv, value + l * vectors);
-        }
-        UNROLL
-        for (int r = 0; r < R; r++)
-            for (int c = 0; c < C; c++)
-                /* cppcheck-suppress uninitvar ; value was filled through pointers */
-                sum[r * C + c] += value[c] * weight[r * J];
+        for (int k = 0; k < K; k++)
+            FN(value_key)(R, L, type, w, keys, j + k, n, whole, weights + j / J * WIDTH + j % J + k, ahead, sum);
     }
+    for (; j < keys->count; j++)
+        FN(value_key)(R, L, type, w, keys, j, n, whole, weights + j / J * WIDTH + j % J, ahead, sum);
     UNROLL
     for (int r = 0; r < R; r++)
         for (int c = 0; c < C; c++)

@@ -49,14 +49,11 @@ static int64_t count_value_groups(const bf16_work *w, int64_t keys)
 
 enum { TILE_0 = 0, TILE_1 = WIDTH, TILE_2 = ROWS * LANES, TILE_3 = ROWS * LANES + WIDTH }; /* floats */
 
-/* Beside a group of products. One of the two is NULL. */
-static inline __attribute__((always_inline)) void work_beside(bf16_products *products, bf16_softmax *softmax,
-                                                              bf16_slopes *slopes)
+/* Beside a group of products; in the backward pass there is no softmax to work on. */
+static inline __attribute__((always_inline)) void work_beside(bf16_products *products, bf16_softmax *softmax)
 {
     if (softmax != NULL)
         softmax_pairs(softmax, softmax->share);
-    else
-        slope_pairs(slopes, slopes->share);
     prefetch_lines(&products->ahead);
 }
 
@@ -64,8 +61,7 @@ static inline __attribute__((always_inline)) void work_beside(bf16_products *pro
  *   start  what they begin with, NULL: zeros */
 static inline __attribute__((always_inline)) void multiply_tiles(bf16_products *products, const uint16_t *from,
                                                                  int64_t stride, const uint32_t *lanes, int64_t count,
-                                                                 const float *start, bf16_softmax *softmax,
-                                                                 bf16_slopes *slopes)
+                                                                 const float *start, bf16_softmax *softmax)
 {
     const size_t row_bytes = (size_t)stride * sizeof *from;
     float *const done = products->pending;
@@ -82,7 +78,7 @@ static inline __attribute__((always_inline)) void multiply_tiles(bf16_products *
     _tile_dpbf16ps(2, 5, 6);
     START_TILE(3, TILE_3);
     _tile_dpbf16ps(3, 5, 7);
-    work_beside(products, softmax, slopes);
+    work_beside(products, softmax);
     for (int64_t k = CHUNK; k < count; k += CHUNK) {
         lanes += CHUNK / 2 * LANES;
         _tile_loadd(4, from + k, row_bytes);
@@ -93,7 +89,7 @@ static inline __attribute__((always_inline)) void multiply_tiles(bf16_products *
         _tile_loadd(5, from + k + ROWS * stride, row_bytes);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
-        work_beside(products, softmax, slopes);
+        work_beside(products, softmax);
     }
 }
 
@@ -116,7 +112,7 @@ static void finish_products(bf16_work *w)
 static void multiply_keys(bf16_work *w, const bf16_keys *keys, const bf16_chunk *chunk, bf16_softmax *beside)
 {
     multiply_tiles(&w->products, keys->k + chunk->j * keys->k_stride, keys->k_stride, chunk->stage->panel->q,
-                   w->padded_D, NULL, beside, NULL);
+                   w->padded_D, NULL, beside);
     w->products.pending = chunk->scores;
 }
 
@@ -138,7 +134,7 @@ static void multiply_values(bf16_work *w, const bf16_keys *keys, const bf16_stag
         if (stage->rescaled)
             rescale_output(o, stage->rescale);
         multiply_tiles(&w->products, keys->v + d * VALUE_STRIDE + stage->from, VALUE_STRIDE, stage->weights,
-                       stage->to - stage->from, o, beside, NULL);
+                       stage->to - stage->from, o, beside);
         w->products.pending = o;
     }
 }
@@ -149,13 +145,13 @@ static int64_t count_groups(int64_t count)
 }
 
 static void multiply_block(bf16_backward *w, const uint16_t *from, int64_t stride, const uint32_t *lanes, int64_t count,
-                           bool add, float *c, bf16_slopes *beside)
+                           bool add, float *c)
 {
-    multiply_tiles(&w->products, from, stride, lanes, count, add ? c : NULL, NULL, beside);
+    multiply_tiles(&w->products, from, stride, lanes, count, add ? c : NULL, NULL);
     w->products.pending = c;
 }
 
-static void finish_block(bf16_backward *w)
+static void finish_blocks(bf16_backward *w)
 {
     store_tiles(&w->products);
 }

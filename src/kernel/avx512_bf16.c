@@ -99,7 +99,7 @@ static int64_t count_groups(int64_t count)
 }
 
 static void multiply_block(bf16_backward *w, const uint16_t *from, int64_t stride, const uint32_t *lanes, int64_t count,
-                           bool add, float *c, bf16_slopes *beside)
+                           bool add, float *c)
 {
     for (int64_t row = 0; row < CHUNK; row += TILE) {
         float *const to = c + row * LANES;
@@ -114,12 +114,11 @@ static void multiply_block(bf16_backward *w, const uint16_t *from, int64_t strid
         for (int n = 0; n < TILE; n++)
             for (int m = 0; m < VECTORS; m++)
                 _mm512_storeu_ps(to + n * LANES + m * WIDTH, sum[n][m]);
-        slope_pairs(beside, beside->share);
         prefetch_lines(&w->products.ahead);
     }
 }
 
-static void finish_block(bf16_backward *w)
+static void finish_blocks(bf16_backward *w)
 {
     (void)w;
 }

@@ -16,8 +16,8 @@
  * of it, and P and dS leave the registers in the forms in which they are used. They are rounded to 8 bits, and all sums
  * are float32.
  *
- * The weights and slopes of a block are found beside the products of the block after it, a share of them beside each
- * group of products, as in the forward pass.
+ * Unlike in the forward pass P and dS are found after the products and not beside them: with one chunk of scores in
+ * work all of it stays in the first-level cache, which counts for as much.
  */
 #include "kernel/backward.h"
 
@@ -36,16 +36,8 @@ typedef struct bf16_key_panel {
     __m512 place[VECTORS]; /* global number of each key less that of the first of the task, for ALiBi */
 } bf16_key_panel;
 
-/* A chunk of rows and a panel, and where their products go. */
-typedef struct bf16_pairs {
-    int panel; /* -1: none */
-    int row;
-    float *scores, *d_p; /* [CHUNK][LANES] */
-} bf16_pairs;
-
-/* P and dS of such a block, under way: pairs [pair, PAIRS) of rows are still to do. */
+/* A chunk of rows and a panel on the way from products to P and dS. */
 typedef struct bf16_slopes {
-    int panel;                               /* -1: none */
     const float *scores, *d_p, *lse, *delta; /* in */
     const float *bend;                       /* the derivative of the softcap, [CHUNK][LANES]; NULL: none */
     const uint32_t *seen;                    /* [CHUNK] the lanes that each row sees; NULL: all */
@@ -53,7 +45,6 @@ typedef struct bf16_slopes {
     uint32_t *p, *ds;                        /* out, [PAIRS][LANES] pairs of rows */
     uint16_t *ds_rows;                       /* out, rows ds_stride apart */
     int64_t ds_stride;
-    int64_t pair, share; /* share: pairs to do beside each group of products */
 } bf16_slopes;
 
 /* A task, and the block of query rows at hand. */
@@ -66,11 +57,10 @@ typedef struct bf16_backward {
     uint32_t *k_rows;               /* [padded D / LANES][panels LANES / 2][LANES] pairs of keys, without specials */
     uint16_t *q, *d_o;              /* [BACKWARD_ROWS] rows, padded D or Dv and CHUNK apart */
     uint16_t *turned_q, *turned_do; /* [padded D], [padded Dv] columns, TURNED_STRIDE apart, without specials */
-    uint32_t *p[2], *ds[2];         /* [BACKWARD_ROWS / 2][LANES] of a panel and the one before */
+    uint32_t *p, *ds;               /* [BACKWARD_ROWS / 2][LANES] pairs of rows, of a panel */
     uint16_t *ds_rows;              /* [BACKWARD_ROWS] rows, ds_stride apart */
     int64_t ds_stride;
-    float *scores[STAGES], *d_p[STAGES];      /* [CHUNK][LANES], of blocks under way */
-    float *bend;                              /* the same */
+    float *scores, *d_p, *bend;               /* [CHUNK][LANES] */
     float *dq;                                /* [padded D / LANES][BACKWARD_ROWS][LANES] */
     bool special_keys, special_q, special_do; /* K, or rows of the block, have infinities or NaN */
     float scale;
@@ -83,18 +73,18 @@ typedef struct bf16_backward {
     int lo[BACKWARD_ROWS], hi[BACKWARD_ROWS];       /* keys of the task that each row sees; empty beyond row_count */
     float lse[BACKWARD_ROWS], delta[BACKWARD_ROWS]; /* lse in units of log 2 */
     float slope[BACKWARD_ROWS], diagonal[BACKWARD_ROWS]; /* ALiBi, in units of log 2; i' less first_key */
-    uint32_t seen[CHUNK];                                /* of the slopes under way */
+    uint32_t seen[CHUNK];                                /* of the chunk at hand */
     bf16_products products;                              /* ahead: q and do of the next block */
 } bf16_backward;
 
 /* One of the products above: 32 rows of A, `stride` elements apart, times `lanes`, summed over `count` numbers of each
  * row, a multiple of CHUNK > 0. It is written to C [CHUNK][LANES] or added to it. The results of the last call arrive
- * with the next one or with finish_block. */
+ * with the next one or with finish_blocks. */
 static void multiply_block(bf16_backward *w, const uint16_t *from, int64_t stride, const uint32_t *lanes, int64_t count,
-                           bool add, float *c, bf16_slopes *beside);
-static void finish_block(bf16_backward *w);
+                           bool add, float *c);
+static void finish_blocks(bf16_backward *w);
 
-/* Groups of products in multiply_block: so often it turns to the slopes. */
+/* Groups of products in multiply_block: so often it prefetches. */
 static int64_t count_groups(int64_t count);
 
 /* Step 1: the keys and values of a panel; and the keys by pairs. */
@@ -290,17 +280,15 @@ static void find_panel_rows(bf16_backward *w)
     }
 }
 
-/* Step 3: scores become exponents to the base 2 where the factor alone does not make them so. */
-static void bend_scores(const bf16_backward *w, const bf16_pairs *pairs)
+/* Scores become exponents to the base 2 where the factor alone does not make them so. */
+static void bend_scores(const bf16_backward *w, const bf16_key_panel *panel, int first)
 {
-    const bf16_key_panel *panel = &w->panels[pairs->panel];
-
     for (int row = 0; row < CHUNK; row++) {
-        const __m512 diagonal = _mm512_set1_ps(w->diagonal[pairs->row + row]);
-        const __m512 slope = _mm512_set1_ps(w->slope[pairs->row + row]);
+        const __m512 diagonal = _mm512_set1_ps(w->diagonal[first + row]);
+        const __m512 slope = _mm512_set1_ps(w->slope[first + row]);
 
         for (int n = 0; n < VECTORS; n++) {
-            float *at = pairs->scores + row * LANES + n * WIDTH;
+            float *at = w->scores + row * LANES + n * WIDTH;
             __m512 x = _mm512_mul_ps(_mm512_loadu_ps(at), _mm512_set1_ps(w->factor));
 
             if (w->cap != 0) {
@@ -315,41 +303,16 @@ static void bend_scores(const bf16_backward *w, const bf16_pairs *pairs)
     }
 }
 
-/* Which lanes the rows see; false when all see all. */
-static bool find_seen(bf16_backward *w, const bf16_pairs *pairs)
+/* Which lanes the rows see; NULL when all see all. */
+static const uint32_t *find_seen(bf16_backward *w, int first_key, int row)
 {
-    const int first = pairs->panel * LANES;
-    uint32_t all = UINT32_MAX;
+    const int last = row + CHUNK - 1;
 
-    for (int row = 0; row < CHUNK; row++) {
-        const int lo = w->lo[pairs->row + row], hi = w->hi[pairs->row + row];
-
-        w->seen[row] = first_of_32(hi - first) & ~first_of_32(lo - first);
-        all &= w->seen[row];
-    }
-    return all != UINT32_MAX;
-}
-
-static void open_slopes(bf16_backward *w, const bf16_pairs *pairs, bf16_slopes *s)
-{
-    const int64_t groups = count_groups(w->padded_D) + count_groups(w->padded_Dv);
-    const bool bent = w->cap != 0 || w->alibi;
-
-    if (bent)
-        bend_scores(w, pairs);
-    *s = (bf16_slopes){.panel = pairs->panel,
-                       .scores = pairs->scores,
-                       .d_p = pairs->d_p,
-                       .lse = w->lse + pairs->row,
-                       .delta = w->delta + pairs->row,
-                       .bend = w->cap != 0 ? w->bend : NULL,
-                       .seen = find_seen(w, pairs) ? w->seen : NULL,
-                       .factor = bent ? 1 : w->factor,
-                       .p = w->p[pairs->panel % 2] + pairs->row / 2 * LANES,
-                       .ds = w->ds[pairs->panel % 2] + pairs->row / 2 * LANES,
-                       .ds_rows = w->ds_rows + pairs->row * w->ds_stride + pairs->panel * LANES,
-                       .ds_stride = w->ds_stride,
-                       .share = (PAIRS + groups - 1) / groups};
+    if (w->lo[last] <= first_key && w->hi[row] >= first_key + LANES && w->hi[last] >= first_key + LANES)
+        return NULL;
+    for (int n = 0; n < CHUNK; n++)
+        w->seen[n] = first_of_32(w->hi[row + n] - first_key) & ~first_of_32(w->lo[row + n] - first_key);
+    return w->seen;
 }
 
 /* P and dS of a pair of rows. What a row does not see is 0, whatever its numbers.
@@ -387,44 +350,30 @@ static inline __attribute__((always_inline)) void find_pair(const bf16_slopes *s
                             (__m512i)_mm512_cvtne2ps_pbh(ds[1][e], ds[0][e]));
 }
 
-/* At most so many pairs. */
-static inline __attribute__((always_inline)) void slope_pairs(bf16_slopes *s, int64_t most)
+/* Step 3: P and dS of a chunk of rows and a panel, whose products have arrived. */
+static void find_slopes(bf16_backward *w, int n, int row)
 {
-    const int64_t end = PAIRS - s->pair < most ? PAIRS : s->pair + most;
+    const bool bent = w->cap != 0 || w->alibi;
+    const bf16_slopes s = {.scores = w->scores,
+                           .d_p = w->d_p,
+                           .lse = w->lse + row,
+                           .delta = w->delta + row,
+                           .bend = w->cap != 0 ? w->bend : NULL,
+                           .seen = find_seen(w, n * LANES, row),
+                           .factor = bent ? 1 : w->factor,
+                           .p = w->p + row / 2 * LANES,
+                           .ds = w->ds + row / 2 * LANES,
+                           .ds_rows = w->ds_rows + row * w->ds_stride + n * LANES,
+                           .ds_stride = w->ds_stride};
 
-    if (s->seen == NULL && s->bend == NULL)
-        for (; s->pair < end; s->pair++)
-            find_pair(s, s->pair, false);
+    if (bent)
+        bend_scores(w, &w->panels[n], row);
+    if (s.seen == NULL && s.bend == NULL)
+        for (int64_t pair = 0; pair < PAIRS; pair++)
+            find_pair(&s, pair, false);
     else
-        for (; s->pair < end; s->pair++)
-            find_pair(s, s->pair, true);
-}
-
-static void close_slopes(bf16_slopes *s)
-{
-    if (s->panel >= 0)
-        slope_pairs(s, PAIRS);
-    s->panel = -1;
-}
-
-/* Completes the slopes under way, and begins those of the block whose products have arrived. */
-static void advance_slopes(bf16_backward *w, bf16_pairs *scored, bf16_slopes *s)
-{
-    close_slopes(s);
-    if (scored->panel >= 0)
-        open_slopes(w, scored, s);
-    scored->panel = -1;
-}
-
-/* Makes sure that all slopes of a panel are found. */
-static void settle_slopes(bf16_backward *w, int panel, bf16_pairs *scored, bf16_slopes *s)
-{
-    if (scored->panel == panel) {
-        finish_block(w);
-        advance_slopes(w, scored, s);
-    }
-    if (s->panel == panel)
-        close_slopes(s);
+        for (int64_t pair = 0; pair < PAIRS; pair++)
+            find_pair(&s, pair, true);
 }
 
 /* Infinities and NaN of q or do reach the keys that their rows see, and no others (0 times one is NaN). */
@@ -448,56 +397,42 @@ static void add_row_specials(const bf16_backward *w, int n, const uint16_t *rows
 }
 
 /* Step 4: dV and dK of a panel. */
-static void add_columns(bf16_backward *w, int n, bf16_slopes *beside)
+static void add_columns(bf16_backward *w, int n)
 {
     const bf16_key_panel *panel = &w->panels[n];
-    const int rows = panel->to - panel->from;
-    const uint32_t *p = w->p[n % 2], *ds = w->ds[n % 2];
+    const int from = panel->from, rows = panel->to - from;
 
-    if (rows == 0)
-        return;
     for (int64_t d = 0; d < w->padded_Dv; d += CHUNK)
-        multiply_block(w, w->turned_do + d * TURNED_STRIDE + panel->from, TURNED_STRIDE, p + panel->from / 2 * LANES,
-                       rows, true, panel->dv + d * LANES, beside);
+        multiply_block(w, w->turned_do + d * TURNED_STRIDE + from, TURNED_STRIDE, w->p + from / 2 * LANES, rows, true,
+                       panel->dv + d * LANES);
     for (int64_t d = 0; d < w->padded_D; d += CHUNK)
-        multiply_block(w, w->turned_q + d * TURNED_STRIDE + panel->from, TURNED_STRIDE, ds + panel->from / 2 * LANES,
-                       rows, true, panel->dk + d * LANES, beside);
+        multiply_block(w, w->turned_q + d * TURNED_STRIDE + from, TURNED_STRIDE, w->ds + from / 2 * LANES, rows, true,
+                       panel->dk + d * LANES);
     if (w->special_do || w->special_q)
-        finish_block(w);
+        finish_blocks(w);
     if (w->special_do)
-        add_row_specials(w, n, w->d_o, w->padded_Dv, p, panel->dv);
+        add_row_specials(w, n, w->d_o, w->padded_Dv, w->p, panel->dv);
     if (w->special_q)
-        add_row_specials(w, n, w->q, w->padded_D, ds, panel->dk);
+        add_row_specials(w, n, w->q, w->padded_D, w->ds, panel->dk);
 }
 
 /* Steps 3 and 4 for all panels. */
 static void find_key_gradients(bf16_backward *w)
 {
-    bf16_slopes s = {.panel = -1, .pair = PAIRS};
-    bf16_pairs scored = {.panel = -1};
-    int turn = 0;
+    const int64_t q_stride = w->padded_D + CHUNK, do_stride = w->padded_Dv + CHUNK;
 
     for (int n = 0; n < w->panel_count; n++) {
         const bf16_key_panel *panel = &w->panels[n];
 
-        for (int row = panel->from; row < panel->to; row += CHUNK, turn++) {
-            const bf16_pairs pairs = {
-                .panel = n, .row = row, .scores = w->scores[turn % STAGES], .d_p = w->d_p[turn % STAGES]};
-
-            multiply_block(w, w->q + row * (w->padded_D + CHUNK), w->padded_D + CHUNK, panel->k, w->padded_D, false,
-                           pairs.scores, &s);
-            advance_slopes(w, &scored, &s);
-            multiply_block(w, w->d_o + row * (w->padded_Dv + CHUNK), w->padded_Dv + CHUNK, panel->v, w->padded_Dv,
-                           false, pairs.d_p, &s);
-            scored = pairs;
+        for (int row = panel->from; row < panel->to; row += CHUNK) {
+            multiply_block(w, w->q + row * q_stride, q_stride, panel->k, w->padded_D, false, w->scores);
+            multiply_block(w, w->d_o + row * do_stride, do_stride, panel->v, w->padded_Dv, false, w->d_p);
+            finish_blocks(w);
+            find_slopes(w, n, row);
         }
-        if (n > 0) {
-            settle_slopes(w, n - 1, &scored, &s);
-            add_columns(w, n - 1, &s);
-        }
+        if (panel->from < panel->to)
+            add_columns(w, n);
     }
-    settle_slopes(w, w->panel_count - 1, &scored, &s);
-    add_columns(w, w->panel_count - 1, &s);
 }
 
 /* Infinities and NaN of keys, likewise. */
@@ -522,7 +457,6 @@ static void add_key_specials(const bf16_backward *w)
 static void find_dq(bf16_backward *w)
 {
     const int64_t columns = (int64_t)w->panel_count * LANES / 2 * LANES; /* of k_rows, from one 32 to the next */
-    bf16_slopes none = {.panel = -1, .pair = PAIRS};
 
     for (int row = 0; row < w->row_count; row += CHUNK) {
         const int from = w->lo[row] / LANES * LANES;
@@ -533,12 +467,12 @@ static void find_dq(bf16_backward *w)
 
             if (from < to)
                 multiply_block(w, w->ds_rows + row * w->ds_stride + from, w->ds_stride,
-                               w->k_rows + d / LANES * columns + from / 2 * LANES, to - from, false, dq, &none);
+                               w->k_rows + d / LANES * columns + from / 2 * LANES, to - from, false, dq);
             else
                 memset(dq, 0, CHUNK * LANES * sizeof *dq);
         }
     }
-    finish_block(w);
+    finish_blocks(w);
     if (w->special_keys)
         add_key_specials(w);
 }
@@ -644,8 +578,8 @@ static size_t backward_fixed(int64_t D, int64_t Dv)
     const int64_t rows = BACKWARD_ROWS * (padded_D + padded_Dv + 2 * CHUNK);
 
     return (size_t)(rows + (padded_D + padded_Dv) * TURNED_STRIDE + BACKWARD_ROWS * CHUNK) * sizeof(uint16_t) +
-           (size_t)(4 * BACKWARD_ROWS / 2 * LANES) * sizeof(uint32_t) +
-           (size_t)((2 * STAGES + 1) * CHUNK * LANES + BACKWARD_ROWS * padded_D) * sizeof(float);
+           (size_t)(2 * BACKWARD_ROWS / 2 * LANES) * sizeof(uint32_t) +
+           (size_t)(3 * CHUNK * LANES + BACKWARD_ROWS * padded_D) * sizeof(float);
 }
 
 static size_t backward_of_panel(int64_t D, int64_t Dv)
@@ -699,14 +633,10 @@ static void deal_scratch(bf16_backward *w, char *scratch)
     w->d_o = take(&scratch, (size_t)(BACKWARD_ROWS * (Dv + CHUNK)) * sizeof(uint16_t));
     w->turned_q = take(&scratch, (size_t)(D * TURNED_STRIDE) * sizeof(uint16_t));
     w->turned_do = take(&scratch, (size_t)(Dv * TURNED_STRIDE) * sizeof(uint16_t));
-    for (int n = 0; n < 2; n++) {
-        w->p[n] = take(&scratch, pairs);
-        w->ds[n] = take(&scratch, pairs);
-    }
-    for (int n = 0; n < STAGES; n++) {
-        w->scores[n] = take(&scratch, block);
-        w->d_p[n] = take(&scratch, block);
-    }
+    w->p = take(&scratch, pairs);
+    w->ds = take(&scratch, pairs);
+    w->scores = take(&scratch, block);
+    w->d_p = take(&scratch, block);
     w->bend = take(&scratch, block);
     w->dq = take(&scratch, (size_t)(BACKWARD_ROWS * D) * sizeof(float));
 }

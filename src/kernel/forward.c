@@ -43,6 +43,17 @@ static int64_t round_up(int64_t value, int64_t multiple)
     return (value + multiple - 1) / multiple * multiple;
 }
 
+/* Whether one task for each group of heads is as much work for every thread: cut further, it would only convert keys and
+ * values more often. */
+static bool deals_evenly(const attn_forward_setup *setup, int64_t rows_of_task)
+{
+    const attn_problem *problem = setup->problem;
+    const int64_t group = attn_shape_group(&problem->shape), groups = attn_head_groups(setup);
+
+    return group * setup->q_rows->rows <= rows_of_task && groups * group == setup->head_count &&
+           groups * problem->shape.batch % setup->threads == 0 && problem->mask.kv_len == NULL;
+}
+
 /* Folded rows of a task: the kernel's best, less when that would leave threads without work or badly balanced. */
 static int64_t choose_rows(const attn_kernel *kernel, const attn_forward_setup *setup)
 {
@@ -54,7 +65,7 @@ static int64_t choose_rows(const attn_kernel *kernel, const attn_forward_setup *
     const int64_t wanted = (int64_t)setup->threads * TASKS_PER_THREAD;
     int64_t rows;
 
-    if (setup->threads == 1)
+    if (setup->threads == 1 || deals_evenly(setup, best))
         return best;
     rows = round_up((folded + wanted - 1) / wanted, panel);
     return rows < panel ? panel : rows < best ? rows : best;

@@ -40,6 +40,11 @@ bool attn_cpu_avx512_bf16(void)
     return attn_cpu_avx512() && __builtin_cpu_supports("avx512bf16");
 }
 
+bool attn_cpu_fast_bf16_dots(void)
+{
+    return attn_cpu_avx512_bf16() && __builtin_cpu_is("amd");
+}
+
 /* The state of tiles is large: Linux saves it only for a process that asked (arch/x86/include/uapi/asm/prctl.h). */
 static bool tiles_granted(void)
 {
@@ -75,6 +80,11 @@ bool attn_cpu_avx512(void)
 }
 
 bool attn_cpu_avx512_bf16(void)
+{
+    return false;
+}
+
+bool attn_cpu_fast_bf16_dots(void)
 {
     return false;
 }

@@ -132,6 +132,7 @@ const attn_kernel attn_kernel_avx512_bf16 = {
     .peak = "dot-bfloat16-avx512",
 #if defined(__AVX512BF16__)
     .cpu_has = attn_cpu_avx512_bf16,
+    .cpu_prefers = attn_cpu_fast_bf16_dots,
     .forward = {[ATTN_BFLOAT16] = run_task},
     .block_rows = block_rows,
     .panel_rows = panel_rows,

@@ -81,10 +81,11 @@ typedef void attn_task_backward(const struct attn_backward_call *call, struct at
 
 struct attn_kernel {
     const char *name, *summary;
-    const char *needs;                            /* instruction sets in words, for the message when they are missing */
-    bool (*cpu_has)(void);                        /* whether this CPU and build can run it */
-    const char *peak;                             /* see attn_kernel_peak */
-    attn_task_forward *forward[ATTN_DTYPE_COUNT]; /* NULL: not for this type */
+    const char *needs;         /* instruction sets in words, for the message when they are missing */
+    bool (*cpu_has)(void);     /* whether this CPU and build can run it */
+    bool (*cpu_prefers)(void); /* whether it is faster here than those before it in the table; NULL: it is */
+    const char *peak;          /* see attn_kernel_peak */
+    attn_task_forward *forward[ATTN_DTYPE_COUNT];                     /* NULL: not for this type */
     attn_task_backward *backward[ATTN_DTYPE_COUNT];                   /* the same */
     int64_t (*block_rows)(const attn_shape *shape, attn_dtype dtype); /* most rows of a task; its best size */
     int64_t (*panel_rows)(attn_dtype dtype);                          /* rows of a task are best a multiple of this */

@@ -89,7 +89,8 @@ bool attn_kernel_computes(const attn_kernel *kernel, attn_pass pass, const attn_
 static const attn_kernel *find_best(attn_pass pass, attn_dtype dtype, bool dropout)
 {
     for (size_t i = attn_kernel_count(); i-- > 0;)
-        if (attn_kernel_available(kernels[i], pass, dtype, NULL, 0) && (kernels[i]->dropout || !dropout))
+        if (attn_kernel_available(kernels[i], pass, dtype, NULL, 0) && (kernels[i]->dropout || !dropout) &&
+            (kernels[i]->cpu_prefers == NULL || kernels[i]->cpu_prefers()))
             return kernels[i];
     return kernels[0];
 }

@@ -1,14 +1,16 @@
 /* The peak of bfloat16 products of tiles (TDPBF16PS of AMX): C [16 x 16 float32] += A [16 x 32] B [32 x 16], four sums
- * in turn, as a product of matrices has them: one A with two B, another A with the same. Operands stay in tiles. */
+ * in turn, as a product of matrices has them: one A with two B, another A with the same. Operands stay in tiles. Their
+ * numbers are those of a generator and not all the same: a unit that multiplies equal numbers takes less power and may
+ * then run at a higher frequency than it can with data. */
 #include "core/cpu.h"
 #include "measure/probe.h"
 
-#if defined(__x86_64__)
+#if defined(__AVX512BF16__) && (defined(__AMX_BF16__) || defined(__AMXBF16__))
 
 #include <immintrin.h>
 #include <string.h>
 
-enum { ROWS = 16, ROW_BYTES = 64, PRODUCTS = 4, REPEATS = 16 };
+enum { ROWS = 16, ROW_BYTES = 64, OPERANDS = 4, PRODUCTS = 4, REPEATS = 16 };
 
 /* The configuration of all tiles, as LDTILECFG reads it (Intel's manual, volume 1, chapter on AMX). */
 typedef struct tile_config {
@@ -19,14 +21,19 @@ typedef struct tile_config {
 
 static void pass(void *context, int thread, int64_t passes)
 {
-    uint16_t ones[ROWS * ROW_BYTES / 2];
+    uint16_t numbers[OPERANDS][ROWS * ROW_BYTES / 2];
+    uint32_t state = 1;
     float sums[ROWS * ROW_BYTES / 4];
     tile_config config = {.palette = 1};
     volatile float keep;
 
     (void)context, (void)thread;
-    for (int i = 0; i < ROWS * ROW_BYTES / 2; i++)
-        ones[i] = 0x3a80; /* about 1e-3 */
+    for (int n = 0; n < OPERANDS; n++)
+        for (int i = 0; i < ROWS * ROW_BYTES / 2; i++) {
+            state = state * 1664525 + 1013904223; /* Numerical Recipes, 2nd edition, section 7.1 */
+            numbers[n][i] =
+                (uint16_t)(0x3c00 | (state >> 31) << 15 | (state >> 22 & 0xff)); /* of both signs, about 1e-2 */
+        }
     for (int t = 0; t < 8; t++) {
         config.row_bytes[t] = ROW_BYTES;
         config.rows[t] = ROWS;
@@ -36,10 +43,10 @@ static void pass(void *context, int thread, int64_t passes)
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    _tile_loadd(4, ones, ROW_BYTES);
-    _tile_loadd(5, ones, ROW_BYTES);
-    _tile_loadd(6, ones, ROW_BYTES);
-    _tile_loadd(7, ones, ROW_BYTES);
+    _tile_loadd(4, numbers[0], ROW_BYTES);
+    _tile_loadd(5, numbers[1], ROW_BYTES);
+    _tile_loadd(6, numbers[2], ROW_BYTES);
+    _tile_loadd(7, numbers[3], ROW_BYTES);
     for (int64_t n = 0; n < passes; n++)
         for (int r = 0; r < REPEATS; r++) {
             _tile_dpbf16ps(0, 4, 6);
@@ -72,7 +79,11 @@ const attn_probe attn_probe_amx = {
     .summary = "peak of bfloat16 products of tiles (AMX)",
     .unit = "FLOP/s",
     .needs = "AMX with bfloat16",
+#if defined(__AVX512BF16__) && (defined(__AMX_BF16__) || defined(__AMXBF16__))
     .cpu_has = attn_cpu_amx_bf16,
+#else
+    .cpu_has = attn_cpu_none,
+#endif
     .peak_of = ATTN_DTYPE_COUNT,
     .run = run_here,
 };

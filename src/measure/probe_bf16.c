@@ -3,7 +3,7 @@
 #include "core/cpu.h"
 #include "measure/probe.h"
 
-#if defined(__x86_64__)
+#if defined(__AVX512BF16__)
 
 #include <immintrin.h>
 
@@ -57,7 +57,11 @@ const attn_probe attn_probe_bf16 = {
     .summary = "peak of bfloat16 dot products, 512-bit vectors",
     .unit = "FLOP/s",
     .needs = "AVX-512 with bfloat16 dot products",
+#if defined(__AVX512BF16__)
     .cpu_has = attn_cpu_avx512_bf16,
+#else
+    .cpu_has = attn_cpu_none,
+#endif
     .peak_of = ATTN_DTYPE_COUNT,
     .run = run_here,
 };

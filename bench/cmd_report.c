@@ -6,20 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const option_key keys[] = {OPTION_CASES, OPTION_PHASES,   OPTION_METRIC, OPTION_FORMAT,
-                                  OPTION_PLOT,  OPTION_ROOFLINE, OPTION_JSON,   OPTION_CSV};
+static const option_key keys[] = {OPTION_CASES, OPTION_PHASES,   OPTION_MODELS, OPTION_METRIC, OPTION_FORMAT,
+                                  OPTION_PLOT,  OPTION_ROOFLINE, OPTION_JSON,   OPTION_CSV,    OPTION_EXTRAP};
 
 static const option_set set = {
     .usage = "attnbench report [OPTION...] FILE...",
     .about =
         "Reads result files, folders of them and *.h5.parts folders together, and prints how cases scale with the\n"
         "ranks: time, speed-up and efficiency, each against its stated baseline; with --cases or --metric each case "
-        "by itself, with --phases where its time went, with --roofline how near it is to what bounds it. Needs no "
+        "by itself, with --phases where its time went, with --models "
+        "models of scaling that are fitted to it, with --roofline how near it is to what bounds it. Needs no "
         "mpirun.\n",
     .examples = "  attnbench report scaling.h5\n"
                 "  attnbench report --plot scaling.png --format markdown results/\n"
                 "  attnbench report --cases --csv cases.csv monday.h5 tuesday.h5\n"
                 "  attnbench report --metric gflops,tokens scaling.h5\n"
+                "  attnbench report --models --extrap scaling.jsonl scaling.h5\n"
                 "  attnbench report --roofline roofline.png kernels.h5\n",
     .keys = keys,
     .count = sizeof keys / sizeof keys[0],
@@ -31,7 +33,7 @@ typedef struct report {
     attn_table_format format;
     const char *plot, *roofline;
     metric_columns metrics;
-    bool cases, phases;
+    bool cases, phases, models;
 } report;
 
 static attn_status check_picture(option_key key, const char *path, attn_error *error)
@@ -59,9 +61,13 @@ static attn_status read_settings(const options *given, report *out, attn_error *
     out->roofline = option_text(given, OPTION_ROOFLINE);
     out->cases = option_given(given, OPTION_CASES) || option_given(given, OPTION_METRIC);
     out->phases = option_given(given, OPTION_PHASES);
-    if (status == ATTN_OK && out->cases && out->phases)
-        status = attn_error_set(error, ATTN_ARGUMENT, "--phases: not accepted with %s, which is another table",
-                                option_given(given, OPTION_CASES) ? "--cases" : "--metric");
+    out->models = option_given(given, OPTION_MODELS);
+    if (status == ATTN_OK && out->cases + out->phases + out->models > 1)
+        status = attn_error_set(error, ATTN_ARGUMENT, "%s: not accepted with %s, which is another table",
+                                out->phases ? "--phases" : "--models",
+                                out->phases && out->models          ? "--models"
+                                : option_given(given, OPTION_CASES) ? "--cases"
+                                                                    : "--metric");
     if (status == ATTN_OK)
         status = check_picture(OPTION_PLOT, out->plot, error);
     if (status == ATTN_OK)
@@ -80,6 +86,8 @@ static attn_status print_table(const report *wanted, const attn_results *results
 
     if (wanted->phases)
         return attn_study_print_phases(results, wanted->format, stream, error);
+    if (wanted->models)
+        return attn_study_print_models(results, wanted->format, stream, error);
     if (wanted->cases)
         return attn_study_print_cases(results, metrics->list, metrics->count, wanted->format, stream, error);
     return attn_study_print_scaling(results, wanted->format, stream, error);

@@ -23,23 +23,33 @@ static mode_t mode_of(const char *path)
     return stat(path, &found) == 0 ? found.st_mode : 0;
 }
 
+typedef attn_status export_writer(const attn_results *results, FILE *stream, attn_error *error);
+
+static const struct {
+    option_key key;
+    export_writer *write;
+} kinds[EXPORT_COUNT] = {
+    {OPTION_JSON, attn_study_write_json},
+    {OPTION_CSV, attn_study_write_csv},
+    {OPTION_EXTRAP, attn_study_write_extrap},
+};
+
 attn_status exports_read(const options *given, exports *out, attn_error *error)
 {
-    static const option_key keys[] = {OPTION_JSON, OPTION_CSV};
+    for (size_t i = 0; i < EXPORT_COUNT; i++) {
+        const char *path = option_text(given, kinds[i].key);
 
-    out->json = option_text(given, OPTION_JSON);
-    out->csv = option_text(given, OPTION_CSV);
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const char *path = option_text(given, keys[i]);
-
+        out->paths[i] = path;
         if (path != NULL && *path == '\0')
             return attn_error_set(error, ATTN_ARGUMENT, "%s \"\": the name of a file, or - for stdout, is accepted",
-                                  option_label(keys[i]));
+                                  option_label(kinds[i].key));
+        for (size_t j = 0; j < i && path != NULL; j++)
+            if (out->paths[j] != NULL &&
+                (strcmp(out->paths[j], path) == 0 || (is_stdout(out->paths[j]) && is_stdout(path))))
+                return attn_error_set(error, ATTN_ARGUMENT, "%s and %s both write %s; two names are accepted",
+                                      option_label(kinds[j].key), option_label(kinds[i].key),
+                                      is_stdout(path) ? "stdout" : shown_path(path).text);
     }
-    if (out->json != NULL && out->csv != NULL &&
-        (strcmp(out->json, out->csv) == 0 || (is_stdout(out->json) && is_stdout(out->csv))))
-        return attn_error_set(error, ATTN_ARGUMENT, "--json and --csv both write %s; two names are accepted",
-                              is_stdout(out->json) ? "stdout" : shown_path(out->json).text);
     return ATTN_OK;
 }
 
@@ -89,16 +99,15 @@ attn_status exports_check_path(option_key key, const char *path, attn_error *err
 
 attn_status exports_check(const exports *wanted, const char *output, attn_error *error)
 {
-    const char *const path = wanted->json != NULL && strcmp(wanted->json, output) == 0 ? wanted->json
-                             : wanted->csv != NULL && strcmp(wanted->csv, output) == 0 ? wanted->csv
-                                                                                       : NULL;
-    attn_status status;
+    attn_status status = ATTN_OK;
 
-    if (path != NULL)
-        return attn_error_set(error, ATTN_ARGUMENT, "%s %s: is the --output; another name is accepted",
-                              option_label(path == wanted->json ? OPTION_JSON : OPTION_CSV), shown_path(path).text);
-    status = exports_check_path(OPTION_JSON, wanted->json, error);
-    return status != ATTN_OK ? status : exports_check_path(OPTION_CSV, wanted->csv, error);
+    for (size_t i = 0; i < EXPORT_COUNT; i++)
+        if (wanted->paths[i] != NULL && strcmp(wanted->paths[i], output) == 0)
+            return attn_error_set(error, ATTN_ARGUMENT, "%s %s: is the --output; another name is accepted",
+                                  option_label(kinds[i].key), shown_path(output).text);
+    for (size_t i = 0; i < EXPORT_COUNT && status == ATTN_OK; i++)
+        status = exports_check_path(kinds[i].key, wanted->paths[i], error);
+    return status;
 }
 
 static int by_sweep_index(const void *a, const void *b)
@@ -131,10 +140,11 @@ void exports_warn(const bench *launch, const attn_results *results)
 
 FILE *exports_table_stream(const exports *wanted)
 {
-    return is_stdout(wanted->json) || is_stdout(wanted->csv) ? stderr : stdout;
+    for (size_t i = 0; i < EXPORT_COUNT; i++)
+        if (is_stdout(wanted->paths[i]))
+            return stderr;
+    return stdout;
 }
-
-typedef attn_status export_writer(const attn_results *results, FILE *stream, attn_error *error);
 
 static attn_status write_one(export_writer *writer, const char *path, const attn_results *results, attn_error *error)
 {
@@ -166,7 +176,9 @@ static attn_status write_one(export_writer *writer, const char *path, const attn
 
 attn_status exports_write(const exports *wanted, const attn_results *results, attn_error *error)
 {
-    const attn_status status = write_one(attn_study_write_json, wanted->json, results, error);
+    attn_status status = ATTN_OK;
 
-    return status != ATTN_OK ? status : write_one(attn_study_write_csv, wanted->csv, results, error);
+    for (size_t i = 0; i < EXPORT_COUNT && status == ATTN_OK; i++)
+        status = write_one(kinds[i].write, wanted->paths[i], results, error);
+    return status;
 }

@@ -1,4 +1,4 @@
-/* --json and --csv: checked before anything runs, written at the end. Used on rank 0 alone. */
+/* --json, --csv and --extrap: checked before anything runs, written at the end. Used on rank 0 alone. */
 #ifndef BENCH_EXPORTS_H
 #define BENCH_EXPORTS_H
 
@@ -8,11 +8,13 @@
 
 #include <stdio.h>
 
+enum { EXPORT_COUNT = 3 };
+
 typedef struct exports {
-    const char *json, *csv; /* NULL: not wanted; "-": stdout */
+    const char *paths[EXPORT_COUNT]; /* of --json, --csv, --extrap; NULL: not wanted; "-": stdout */
 } exports;
 
-/* Reads the two options. ATTN_ARGUMENT when both want stdout or the same file. */
+/* Reads the options. ATTN_ARGUMENT when two of them want stdout or the same file. */
 attn_status exports_read(const options *given, exports *out, attn_error *error);
 
 /* Checks that the exports can be written and would not replace an HDF5 file or `output`, the file of the results (""

@@ -61,6 +61,7 @@
     X(WRITE, OUT, "write", "DIR", NULL, "write each file's inputs and what was computed to DIR, same name")            \
     X(CASES, OUT, "cases", NULL, NULL, "print a row a case instead of the scaling table")                              \
     X(PHASES, OUT, "phases", NULL, NULL, "print where the time of each case went")                                     \
+    X(MODELS, OUT, "models", NULL, NULL, "print models of scaling, fitted to each series")                             \
     X(METRIC, OUT, "metric", "NAMES", "[the usual ones]", "columns of the table of cases")                             \
     X(THRESHOLD, OUT, "threshold", "X", "2", "per cent by which a case may become slower")                             \
     X(LEVEL, OUT, "ci", "X", "0.95", "coverage of the intervals; significant is what has p below 1 - X")               \
@@ -69,6 +70,7 @@
     X(ROOFLINE, OUT, "roofline", "FILE", NULL, "draw rates under what bounds them, in the same way")                   \
     X(JSON, OUT, "json", "FILE", NULL, "google-benchmark's JSON; with - on stdout, the table on stderr")               \
     X(CSV, OUT, "csv", "FILE", NULL, "all factors and outcomes; with - on stdout, the table on stderr")                \
+    X(EXTRAP, OUT, "extrap", "FILE", NULL, "points of the scaling series for Extra-P, as JSON Lines (FILE.jsonl)")     \
     X(RESUME, OUT, "resume", NULL, NULL, "continue --output: finished cases are not run again")                        \
     X(QUIET, OUT, "quiet", NULL, NULL, "no progress and no warnings")                                                  \
     X(HELP, OUT, "help", NULL, NULL, "show this help; also -h")

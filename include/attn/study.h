@@ -55,6 +55,19 @@ ATTN_API void attn_study_print_case_line(const attn_result *result, FILE *stream
 ATTN_API attn_status attn_study_print_scaling(const attn_results *results, attn_table_format format, FILE *stream,
                                               attn_error *error);
 
+/* Prints models of scaling, fitted to each series: Amdahl (strong scaling), Gustafson (weak), the universal scalability
+ * law, and kernel rate with latency and bandwidth of messages; parameters with bootstrap intervals, and the largest
+ * rank count, predicted from the others, beside what was measured. Oversubscribed points are left out. A model is not
+ * fitted to fewer points than its terms and two, nor where it is off by more than 10 %; the reason stands in its place.
+ * ATTN_MEMORY. */
+ATTN_API attn_status attn_study_print_models(const attn_results *results, attn_table_format format, FILE *stream,
+                                             attn_error *error);
+
+/* Writes the points of all series as Extra-P's JSON Lines: a line a point and phase, parameters p (ranks) and, where a
+ * rank count was run with several, s (the length of the sequence), value the slowest rank of every repetition in s.
+ * Oversubscribed points are left out; of several launches the first valid one is taken. ATTN_MEMORY. */
+ATTN_API attn_status attn_study_write_extrap(const attn_results *results, FILE *stream, attn_error *error);
+
 /* Draws the scaling of all series with intervals and the ideal line; gnuplot does the drawing. The type follows from
  * the name: .png, .svg or .pdf. ATTN_ARGUMENT for another name, ATTN_UNSUPPORTED when gnuplot is missing or nothing
  * can be drawn, ATTN_FILE when the file cannot be written, ATTN_MEMORY. Starts a process and waits for it. */

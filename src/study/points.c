@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The processor of the launch that measured a case: times of different processors are not one series. */
-static const char *processor(const attn_results *results, const attn_result *result)
+const char *attn_point_processor(const attn_results *results, const attn_result *result)
 {
     for (size_t e = 0; e < results->environment_count; e++) {
         const attn_attributes *environment = results->environments[e];
@@ -55,7 +54,7 @@ static char *make_key(const attn_results *results, const attn_result *result)
         attn_attribute_format(factor, value, sizeof value);
         fprintf(stream, "%s=%s\n", factor->name, value);
     }
-    fprintf(stream, "processor=%s\n", processor(results, result));
+    fprintf(stream, "processor=%s\n", attn_point_processor(results, result));
     if (fclose(stream) != 0) {
         free(text);
         return NULL;
@@ -99,7 +98,7 @@ static attn_status make_point(const attn_results *results, size_t first, bool *t
         const attn_result *result = results->cases[c];
 
         if (taken[c] || strcmp(result->id, reference->id) != 0 ||
-            strcmp(processor(results, result), processor(results, reference)) != 0)
+            strcmp(attn_point_processor(results, result), attn_point_processor(results, reference)) != 0)
             continue;
         taken[c] = true;
         status = add_launch(point, result, medians, error);

@@ -17,4 +17,7 @@ typedef struct attn_keyed_point {
 attn_status attn_points_make(const attn_results *results, attn_keyed_point **points, size_t *count, attn_error *error);
 void attn_points_release(attn_keyed_point *points, size_t count);
 
+/* The processor of the launch that measured a case: times of different processors are not one series. */
+const char *attn_point_processor(const attn_results *results, const attn_result *result);
+
 #endif

@@ -427,9 +427,10 @@ static void test_bytes(void)
     attn_segments *rows;
 
     TEST_OK(attn_segments_create(1, &zero, &seq, &rows, &attn_test_error));
-    for (size_t n = 0; n < attn_kernel_count(); n++)
+    for (size_t n = 0; n < 2 * attn_kernel_count(); n++)
         for (int64_t D = 64; D <= 256; D *= 2) {
-            const attn_problem p = PROBLEM(1, 1, 1, seq, seq, D, D, ATTN_FLOAT32);
+            const attn_kernel *kernel = attn_kernel_at(n / 2);
+            const attn_problem p = PROBLEM(1, 1, 1, seq, seq, D, D, n % 2 == 0 ? ATTN_FLOAT32 : ATTN_BFLOAT16);
             const attn_segments *const parts[] = {rows};
             const attn_backward_setup setup = {.problem = &p,
                                                .head_count = 1,
@@ -437,14 +438,14 @@ static void test_bytes(void)
                                                .q_rows = rows,
                                                .part_count = 1,
                                                .part_rows = parts,
-                                               .dq_dtype = p.dtype,
-                                               .dkv_dtype = p.dtype,
+                                               .dq_dtype = ATTN_FLOAT32,
+                                               .dkv_dtype = ATTN_FLOAT32,
                                                .threads = 1};
             attn_backward *backward;
 
-            if (!attn_kernel_available(attn_kernel_at(n), ATTN_PASS_BACKWARD, p.dtype, NULL, 0))
+            if (!attn_kernel_available(kernel, ATTN_PASS_BACKWARD, p.dtype, NULL, 0))
                 continue;
-            TEST_OK(attn_backward_create(attn_kernel_at(n), &setup, &backward, &attn_test_error));
+            TEST_OK(attn_backward_create(kernel, &setup, &backward, &attn_test_error));
             CU_ASSERT(attn_backward_bytes(backward) < (size_t)2 << 20);
             attn_backward_destroy(backward);
         }

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct outcome {
     void *o;
@@ -220,12 +221,171 @@ static void test_special_values(void)
     fixture_drop(&f);
 }
 
+/* Gradients in float32 of a problem without batches and groups, from its exact o and lse. */
+typedef struct gradients {
+    float *dq, *dk, *dv;
+} gradients;
+
+static gradients run_backward(const attn_kernel *kernel, const fixture *f, void *d_o)
+{
+    const attn_shape *s = &f->problem.shape;
+    const int64_t zero = 0, width = s->v_head_dim;
+    const gradients out = {malloc((size_t)(s->seq * s->head_dim) * sizeof(float)),
+                           malloc((size_t)(s->kv_seq * s->head_dim) * sizeof(float)),
+                           malloc((size_t)(s->kv_seq * width) * sizeof(float))};
+    void *o = malloc((size_t)(s->seq * width) * sizeof(uint16_t)), *lse = malloc((size_t)s->seq * sizeof(float));
+    const attn_array k = attn_array_dense(f->k, 1, s->kv_seq, s->head_dim);
+    const attn_array v = attn_array_dense(f->v, 1, s->kv_seq, width);
+    const attn_array dk = attn_array_dense(out.dk, 1, s->kv_seq, s->head_dim);
+    const attn_array dv = attn_array_dense(out.dv, 1, s->kv_seq, width);
+    attn_segments *q_rows, *kv_rows;
+    const attn_segments *parts[1];
+    attn_backward_setup setup = {.problem = &f->problem,
+                                 .head_count = 1,
+                                 .kv_head_count = 1,
+                                 .part_count = 1,
+                                 .part_rows = parts,
+                                 .dq_dtype = ATTN_FLOAT32,
+                                 .dkv_dtype = ATTN_FLOAT32,
+                                 .threads = 1};
+    const attn_backward_buffers buffers = {.q = attn_array_dense(f->q, 1, s->seq, s->head_dim),
+                                           .o = attn_array_dense(o, 1, s->seq, width),
+                                           .d_o = attn_array_dense(d_o, 1, s->seq, width),
+                                           .lse = attn_array_dense(lse, 1, s->seq, 1),
+                                           .k = &k,
+                                           .v = &v,
+                                           .dq = attn_array_dense(out.dq, 1, s->seq, s->head_dim),
+                                           .dk = &dk,
+                                           .dv = &dv};
+    attn_backward *backward;
+
+    attn_convert(ATTN_BFLOAT16, o, ATTN_FLOAT64, f->o, (size_t)(s->seq * width));
+    attn_convert(ATTN_FLOAT32, lse, ATTN_FLOAT64, f->lse, (size_t)s->seq);
+    TEST_OK(attn_segments_create(1, &zero, &s->seq, &q_rows, &attn_test_error));
+    TEST_OK(attn_segments_create(1, &zero, &s->kv_seq, &kv_rows, &attn_test_error));
+    setup.q_rows = q_rows;
+    parts[0] = kv_rows;
+    TEST_OK(attn_backward_create(kernel, &setup, &backward, &attn_test_error));
+    attn_backward_execute(backward, &buffers);
+    attn_backward_destroy(backward);
+    attn_segments_destroy(q_rows);
+    attn_segments_destroy(kv_rows);
+    free(o);
+    free(lse);
+    return out;
+}
+
+static void drop_gradients(gradients *g)
+{
+    free(g->dq);
+    free(g->dk);
+    free(g->dv);
+}
+
+/* The kernels whose products are of bfloat16. */
+static void for_each_bfloat16_kernel(void check(const attn_kernel *kernel))
+{
+    static const char *const names[] = {"avx512-bf16", "amx-bf16"};
+
+    for (size_t n = 0; n < sizeof names / sizeof names[0]; n++)
+        if (attn_kernel_available(attn_kernel_find(names[n]), ATTN_PASS_BACKWARD, ATTN_BFLOAT16, NULL, 0))
+            check(attn_kernel_find(names[n]));
+}
+
+/* Infinities and NaN of q, k, v and do change the gradients of the rows and keys that meet them, and no bit of others,
+ * which stand in the same blocks. */
+static void check_special_gradients(const attn_kernel *kernel)
+{
+    enum { S = 300, D = 16, DV = 8, KEY = 104, VALUE = 150, Q_ROW = 77, DO_ROW = 201 };
+    attn_problem problem = PROBLEM(1, 1, 1, S, S, D, DV, ATTN_BFLOAT16);
+    uint16_t d_o[S * DV];
+    gradients plain, special;
+    fixture f;
+
+    problem.mask.causal = true;
+    f = fixture_make(&problem);
+    for (size_t n = 0; n < S * DV; n++)
+        attn_store(ATTN_BFLOAT16, d_o, n, (double)(n * 37 % 17) / 8 - 1);
+    plain = run_backward(kernel, &f, d_o);
+    attn_store(ATTN_BFLOAT16, f.k, KEY * D + 3, NAN);
+    attn_store(ATTN_BFLOAT16, f.v, VALUE * DV + 2, INFINITY);
+    attn_store(ATTN_BFLOAT16, f.q, Q_ROW * D + 1, NAN);
+    attn_store(ATTN_BFLOAT16, d_o, DO_ROW * DV + 5, INFINITY);
+    special = run_backward(kernel, &f, d_o);
+    for (size_t i = 0; i < S; i++)
+        for (size_t d = 0; d < D; d++)
+            CU_ASSERT(i >= KEY || i == Q_ROW ? !isfinite(special.dq[i * D + d])
+                                             : special.dq[i * D + d] == plain.dq[i * D + d]);
+    for (size_t j = 0; j <= DO_ROW; j++)
+        CU_ASSERT(!isfinite(special.dv[j * DV + 5]));
+    CU_ASSERT_EQUAL(
+        memcmp(special.dv + (DO_ROW + 1) * DV, plain.dv + (DO_ROW + 1) * DV, (S - DO_ROW - 1) * DV * sizeof(float)), 0);
+    CU_ASSERT_EQUAL(
+        memcmp(special.dk + (DO_ROW + 1) * D, plain.dk + (DO_ROW + 1) * D, (S - DO_ROW - 1) * D * sizeof(float)), 0);
+    for (size_t j = 0; j <= Q_ROW; j++)
+        CU_ASSERT(!isfinite(special.dk[j * D + 1]));
+    drop_gradients(&plain);
+    drop_gradients(&special);
+    fixture_drop(&f);
+}
+
+static void test_special_gradients(void)
+{
+    for_each_bfloat16_kernel(check_special_gradients);
+}
+
+/* Scores from -1e4 to 1e4: each row's weight is with one key, so dv is the sum of do there and 0 elsewhere. */
+static void check_large_gradients(const attn_kernel *kernel)
+{
+    enum { ROWS = 40, KEYS = 700, DV = 16 };
+    attn_problem problem = PROBLEM(1, 1, 1, ROWS, KEYS, 1, DV, ATTN_BFLOAT16);
+    uint16_t d_o[ROWS * DV];
+    gradients got;
+    fixture f;
+
+    problem.score.scale = 1;
+    f = fixture_make(&problem);
+    fill(f.q, ROWS, 1);
+    fill(d_o, ROWS * DV, 0.5);
+    for (size_t j = 0; j < KEYS; j++)
+        attn_store(ATTN_BFLOAT16, f.k, j, j == 123 ? 1e4 : -1e4 + (double)j);
+    fixture_solve(&f);
+    got = run_backward(kernel, &f, d_o);
+    for (size_t n = 0; n < ROWS; n++)
+        CU_ASSERT(isfinite(got.dq[n]));
+    for (size_t j = 0; j < KEYS; j++) {
+        CU_ASSERT(isfinite(got.dk[j]));
+        for (size_t d = 0; d < DV; d++)
+            TEST_CLOSE((double)got.dv[j * DV + d], j == 123 ? ROWS * 0.5 : 0, attn_dtype_epsilon(ATTN_BFLOAT16));
+    }
+    drop_gradients(&got);
+    fixture_drop(&f);
+}
+
+static void test_large_gradients(void)
+{
+    for_each_bfloat16_kernel(check_large_gradients);
+}
+
+/* Tiles are chosen wherever there are any. */
+static void test_choice(void)
+{
+    const attn_kernel *const tiles = attn_kernel_find("amx-bf16");
+
+    for (int pass = ATTN_PASS_FORWARD; pass <= ATTN_PASS_BACKWARD; pass++)
+        if (attn_kernel_available(tiles, (attn_pass)pass, ATTN_BFLOAT16, NULL, 0))
+            CU_ASSERT_PTR_EQUAL(attn_kernel_best((attn_pass)pass, ATTN_BFLOAT16), tiles);
+}
+
 static const attn_test tests[] = {
     {"the error is at most twice that of rounding", test_error},
     {"equal keys", test_equal_keys},
     {"scores of +-1e4", test_large_scores},
     {"extreme scales", test_extreme_scales},
     {"infinities and NaN among the values", test_special_values},
+    {"gradients beside infinities and NaN", test_special_gradients},
+    {"gradients of scores of +-1e4", test_large_gradients},
+    {"the choice of tiles", test_choice},
 };
 
 int main(int argc, char **argv)

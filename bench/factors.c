@@ -30,10 +30,8 @@ static void put_problem(filling *to, const bench_case *one, bool alibi, bool sin
     put_integer(to, "alibi", alibi);
     put_integer(to, "sinks", sinks);
     put_integer(to, "documents", one->documents);
-    if (problem->dropout > 0) { /* without it the names of cases stay as they were before there was dropout */
+    if (problem->dropout > 0) /* without it the names of cases stay as they were before there was dropout */
         put_real(to, "dropout", problem->dropout);
-        put_integer(to, "dropout_seed", (int64_t)problem->dropout_seed);
-    }
 }
 
 attn_status bench_case_factors(const bench_case *one, const sweep *lists, const case_input *input,
@@ -56,6 +54,8 @@ attn_status bench_case_factors(const bench_case *one, const sweep *lists, const 
     put_text(&to, "input", input->name);
     if (!generated)
         put_text(&to, "input_digest", input->digest); /* files of one name may differ */
+    if (!generated && one->problem.dropout > 0)
+        put_integer(&to, "dropout_seed", (int64_t)one->problem.dropout_seed); /* otherwise it is the seed */
     put_text(&to, "pass", attn_pass_name(lists->pass));
     put_text(&to, "kernel", planned ? attn_kernel_name(plan->kernel) : asked(&names_kernel, at[AXIS_KERNEL]));
     put_text(&to, "exchange", planned ? attn_exchange_name(plan->exchange) : asked(&names_exchange, at[AXIS_EXCHANGE]));

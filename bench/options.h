@@ -37,7 +37,7 @@
       "0: off")                                                                                                        \
     X(DROPOUT, PROBLEM, "dropout", "LIST", "0", "probability with which a weight is dropped, by --seed; 0: off")       \
     X(INPUT, PROBLEM, "input", "FILE", NULL, "take q, k, v and all settings from an input file")                       \
-    X(SEED, PROBLEM, "seed", "N", "0", "seed of data, lengths, dropout, order of cases and checked rows")              \
+    X(SEED, PROBLEM, "seed", "N", "0", "seed of data, lengths, dropout, case order and checked rows")                  \
     X(PASS, WHAT, "pass", "NAME", "[forward]", "what to compute")                                                      \
     X(KERNEL, WHAT, "kernel", "NAMES", "auto", "one rank's computation (see attnbench list)")                          \
     X(PROBE, WHAT, "probe", "NAMES", "all", "what to measure")                                                         \

@@ -101,6 +101,7 @@ window of -7       | run --input ../files/negative-window.h5     | window-right 
 scale NaN          | run --input ../files/nan-scale.h5           | scale nan: must be a number
 two scales         | verify ../files/two-scales.h5               | attribute scale has 2 values
 softcap of -30     | verify ../files/negative-softcap.h5         | softcap -30: must be 0 (off) or
+dropout of 1.5     | verify ../files/large-dropout.h5            | dropout 1.5: must be 0 (off) or more
 1 slope for 2      | run --input ../files/short-slopes.h5        | dataset alibi_slopes has 1 values; [Hq] = 2 are needed
 3 sinks for 2      | verify ../files/long-sinks.h5               | dataset sinks has 3 values; [Hq] = 2 are needed
 a sink NaN         | run --input ../files/nan-sink.h5            | sinks[1] = nan: must be a number

@@ -39,6 +39,9 @@ a range by x0        | run --seq 1:8:x0                  | --seq 1:8:x0: a range
 a range by +0        | run --seq 1:8:+0                  | --seq 1:8:+0: a range with a step of +1 or more is accepted
 a window below -1    | run --window-left -2              | --window-left -2: -1 (no limit), 0 or a positive integer
 a negative softcap   | run --softcap -1                  | --softcap -1: 0 or a positive number
+a negative dropout   | run --dropout -1                  | --dropout -1: 0 or a positive number
+all dropped          | run --dropout 1                   | dropout 1: must be 0 (off) or more, and less than 1
+dropout of a file    | run --input x.h5 --dropout 0.1    | --dropout: not accepted with --input, whose file sets it
 scale NaN            | run --scale nan                   | --scale nan: a finite number such as 0.125 is accepted
 no time              | run --max-time 0                  | --max-time 0: a positive number
 ci 2                 | run --ci 2                        | --ci 2: a number between 0 and 1

@@ -4,7 +4,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 settings=(--batch 2 --heads 6 --kv-heads 3 --seq 37 --head-dim 5 --v-head-dim 7 --causal --alibi --sinks --softcap 20
-    --window-left 20 --documents uniform:3:9 --seed 5)
+    --window-left 20 --documents uniform:3:9 --dropout 0.3 --seed 5)
 
 # Raw bytes of a data set.
 raw() { h5dump -d "$2" -b FILE -o "$3" "$1" >/dev/null; }
@@ -26,6 +26,10 @@ for dtype in float64 float32 float16 bfloat16; do
     check "all rows were checked" holds "$out" 'all rows against float64'
 done
 
+h5dump -a dropout float64.1.h5 >"$scratch/dropout"
+check "dropout is in the file" holds "$scratch/dropout" '(0): 0.3'
+h5dump -a dropout_seed float64.1.h5 >"$scratch/dropout"
+check "with its seed" holds "$scratch/dropout" '(0): 5'
 expect 3 0 generate --seq 3 --heads 2 --head-dim 5 --quiet --output quiet.h5
 check "no message with --quiet" is_empty "$err"
 

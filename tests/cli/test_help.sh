@@ -38,7 +38,7 @@ for group in 'Problem' 'What to run' 'How to distribute' 'How long to measure' '
     check "run --help has the group $group" grep -qx "$group" "$out"
 done
 for option in batch heads kv-heads seq kv-seq head-dim v-head-dim dtype causal window-left window-right softcap scale \
-    alibi sinks documents input seed pass kernel threads ranks grid exchange layout combine scaling min-reps max-reps \
+    alibi sinks documents dropout input seed pass kernel threads ranks grid exchange layout combine scaling min-reps max-reps \
     max-time ci rel-err warmup output json csv resume quiet; do
     check "run --help names --$option" grep -qE "^  --$option( |\$)" "$out"
 done

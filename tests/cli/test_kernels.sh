@@ -80,6 +80,10 @@ expect 3 0 run "${short[@]}" --pass backward --seq 33 --heads 6 --kv-heads 2 --a
     --ranks 1,3 --grid auto,1x3 --exchange none --output heads.h5
 check "nothing is invalid" lacks "$out" INVALID
 check "alone and with shared heads" test "$(grep -c ' VALID$' "$out")" -ge 2
+expect 3 0 run "${short[@]}" --pass backward --seq 33 --heads 6 --kv-heads 2 --causal --dropout 0.2 --layout all \
+    --ranks 1,3 --grid auto,1x3 --output dropout.h5
+check "nothing is invalid with dropout" lacks "$out" INVALID
+check "there are valid ones with dropout" test "$(grep -c ' VALID$' "$out")" -ge 2
 expect 1 0 run --pass backward --input "$ATTN_TEST_DATA/golden/gqa.h5" --max-time 0.05 --output file.h5
 check "of a file" holds "$out" 'VALID: 1 of 1 cases'
 

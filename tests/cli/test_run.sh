@@ -77,6 +77,14 @@ expect 3 0 run "${short[@]}" --seq 32 --grid 3x1,2x2 --output skipped.h5 --resum
 expect 4 0 run "${short[@]}" --seq 61 --kv-seq 67 --causal --alibi --sinks --softcap 0,15 --scale 0.3 \
     --window-left 9 --v-head-dim 7 --dtype float64,bfloat16 --output masks.h5
 check "four valid cases" holds "$out" 'VALID: 4 of 4 cases'
+# Dropout is a factor where there is some: without it a case keeps the name that it had before there was dropout.
+expect 4 0 run "${short[@]}" --seq 61 --causal --dropout 0,0.25 --layout all --grid 4x1,2x2 --seed 3 --output dropout.h5
+check "nothing is invalid with dropout" lacks "$out" INVALID
+h5dump -A dropout.h5 >"$scratch/dropout"
+check "cases with and without the factor" test \
+    "$(grep -c 'ATTRIBUTE "dropout"' "$scratch/dropout")" -eq $(($(cases_in dropout.h5) / 2))
+expect 4 0 run "${short[@]}" --seq 61 --dtype bfloat16 --dropout 0.1 --csv dropout.csv --output auto.h5
+check "a kernel with dropout is chosen" holds "$out" 'VALID: 1 of 1 cases'
 expect 4 0 run "${short[@]}" --seq 64 --documents 0,5,fixed:9,uniform:3:9,lognormal:8:1 --output documents.h5
 check "five valid cases" holds "$out" 'VALID: 5 of 5 cases'
 for scaling in weak-seq weak-batch weak-work; do

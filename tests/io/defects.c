@@ -244,6 +244,11 @@ static void negative_softcap(hid_t f)
     attn_h5_write_real(f, "softcap", -30);
 }
 
+static void large_dropout(hid_t f)
+{
+    attn_h5_write_real(f, "dropout", 1.5);
+}
+
 /* A dataset of any extents: in pieces of which none is ever stored. */
 static void add_hollow(hid_t f, const char *name, hid_t stored, int rank, const hsize_t *extents)
 {
@@ -317,6 +322,7 @@ const defect defects[] = {
     {"long sinks", long_sinks, {"sinks", "3 values", "[Hq] = 2"}},
     {"nan scale", nan_scale, {"scale", "nan"}},
     {"negative softcap", negative_softcap, {"softcap", "-30"}},
+    {"large dropout", large_dropout, {"dropout", "1.5"}},
     {"endless batch", endless_batch, {"1099511627776 x 2 x 1048576 x 3", "too large"}},
     {"endless documents", endless_documents, {"cu_seqlens", "1099511627776 values", "at most"}},
 };

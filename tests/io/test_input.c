@@ -220,6 +220,8 @@ static void test_settings(void)
     problem.shape.seq = SKV;
     problem.mask = (attn_mask){true, 12, 3, kv_len, starts, 3};
     problem.score = (attn_score){.scale = 0.3, .softcap = 20, .alibi_slopes = slopes, .sinks = sinks};
+    problem.dropout = 0.1;
+    problem.dropout_seed = UINT64_MAX - 4;
     folder_path("settings.h5", path);
     TEST_OK(attn_input_create(MPI_COMM_WORLD, path, true, &problem, types, present, &input, &attn_test_error));
     TEST_OK(attn_input_close(input, &attn_test_error));
@@ -235,6 +237,8 @@ static void test_settings(void)
     CU_ASSERT_EQUAL(memcmp(read->mask.cu_seqlens, starts, sizeof starts), 0);
     CU_ASSERT_EQUAL(read->score.scale, 0.3);
     CU_ASSERT_EQUAL(read->score.softcap, 20);
+    CU_ASSERT_EQUAL(read->dropout, 0.1);
+    CU_ASSERT_EQUAL(read->dropout_seed, UINT64_MAX - 4);
     CU_ASSERT_EQUAL(memcmp(read->score.alibi_slopes, slopes, sizeof slopes), 0);
     CU_ASSERT_EQUAL(memcmp(read->score.sinks, sinks, sizeof sinks), 0);
     CU_ASSERT(attn_input_has(input, ATTN_INPUT_V));

@@ -23,23 +23,24 @@ static void test_extents(void)
         attn_shape shape;
         bool causal;
         int64_t window_left, window_right;
-        double softcap;
+        double softcap, dropout;
     } files[] = {
-        {"golden/alibi.h5", {1, 4, 4, 50, 50, 32, 32}, true, -1, -1, 0},
-        {"golden/bf16_inputs.h5", {1, 4, 2, 72, 72, 64, 64}, true, -1, -1, 0},
-        {"golden/causal.h5", {1, 4, 4, 65, 65, 64, 64}, true, -1, -1, 0},
-        {"golden/causal_longer_keys.h5", {1, 2, 2, 17, 80, 64, 64}, true, -1, -1, 0},
-        {"golden/decode.h5", {2, 8, 2, 1, 150, 64, 64}, true, -1, -1, 0},
-        {"golden/full.h5", {2, 4, 4, 48, 48, 32, 32}, false, -1, -1, 0},
-        {"golden/gqa.h5", {2, 8, 2, 40, 40, 64, 64}, true, -1, -1, 0},
-        {"golden/huge_logits.h5", {1, 2, 2, 64, 64, 64, 64}, false, -1, -1, 0},
-        {"golden/mqa_dv.h5", {1, 6, 1, 33, 33, 64, 40}, false, -1, -1, 0},
-        {"golden/packed_documents.h5", {1, 2, 2, 100, 100, 32, 32}, true, -1, -1, 0},
-        {"golden/padding.h5", {3, 2, 2, 32, 32, 32, 32}, false, -1, -1, 0},
-        {"golden/sinks.h5", {1, 4, 4, 37, 37, 32, 32}, true, -1, -1, 0},
-        {"golden/softcap.h5", {1, 2, 2, 40, 40, 64, 64}, true, -1, -1, 20},
-        {"golden/window.h5", {1, 2, 2, 96, 96, 32, 32}, true, 16, -1, 0},
-        {"golden/window_two_sided.h5", {1, 2, 2, 70, 70, 32, 32}, false, 9, 5, 0},
+        {"golden/alibi.h5", {1, 4, 4, 50, 50, 32, 32}, true, -1, -1, 0, 0},
+        {"golden/bf16_inputs.h5", {1, 4, 2, 72, 72, 64, 64}, true, -1, -1, 0, 0},
+        {"golden/causal.h5", {1, 4, 4, 65, 65, 64, 64}, true, -1, -1, 0, 0},
+        {"golden/causal_longer_keys.h5", {1, 2, 2, 17, 80, 64, 64}, true, -1, -1, 0, 0},
+        {"golden/decode.h5", {2, 8, 2, 1, 150, 64, 64}, true, -1, -1, 0, 0},
+        {"golden/dropout.h5", {2, 4, 2, 37, 45, 16, 16}, true, -1, -1, 0, 0.3},
+        {"golden/full.h5", {2, 4, 4, 48, 48, 32, 32}, false, -1, -1, 0, 0},
+        {"golden/gqa.h5", {2, 8, 2, 40, 40, 64, 64}, true, -1, -1, 0, 0},
+        {"golden/huge_logits.h5", {1, 2, 2, 64, 64, 64, 64}, false, -1, -1, 0, 0},
+        {"golden/mqa_dv.h5", {1, 6, 1, 33, 33, 64, 40}, false, -1, -1, 0, 0},
+        {"golden/packed_documents.h5", {1, 2, 2, 100, 100, 32, 32}, true, -1, -1, 0, 0},
+        {"golden/padding.h5", {3, 2, 2, 32, 32, 32, 32}, false, -1, -1, 0, 0},
+        {"golden/sinks.h5", {1, 4, 4, 37, 37, 32, 32}, true, -1, -1, 0, 0},
+        {"golden/softcap.h5", {1, 2, 2, 40, 40, 64, 64}, true, -1, -1, 20, 0},
+        {"golden/window.h5", {1, 2, 2, 96, 96, 32, 32}, true, 16, -1, 0, 0},
+        {"golden/window_two_sided.h5", {1, 2, 2, 70, 70, 32, 32}, false, 9, 5, 0, 0},
     };
 
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
@@ -55,6 +56,7 @@ static void test_extents(void)
         CU_ASSERT_EQUAL(problem->mask.window_left, files[i].window_left);
         CU_ASSERT_EQUAL(problem->mask.window_right, files[i].window_right);
         CU_ASSERT_EQUAL(problem->score.softcap, files[i].softcap);
+        CU_ASSERT_EQUAL(problem->dropout, files[i].dropout);
         TEST_CLOSE(problem->score.scale, 1 / sqrt((double)files[i].shape.head_dim), 1e-15);
         for (int a = 0; a < ATTN_INPUT_ARRAY_COUNT; a++)
             CU_ASSERT(attn_input_has(input, (attn_input_array)a));

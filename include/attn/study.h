@@ -65,7 +65,8 @@ ATTN_API attn_status attn_study_print_models(const attn_results *results, attn_t
 
 /* Writes the points of all series as Extra-P's JSON Lines: a line a point and phase, parameters p (ranks) and, where a
  * rank count was run with several, s (the length of the sequence), value the slowest rank of every repetition in s.
- * Oversubscribed points are left out; of several launches the first valid one is taken. ATTN_MEMORY. */
+ * Left out are oversubscribed points, and points that not all series have, as Extra-P refuses them; of several launches
+ * the first valid one is taken. ATTN_MEMORY. */
 ATTN_API attn_status attn_study_write_extrap(const attn_results *results, FILE *stream, attn_error *error);
 
 /* Draws the scaling of all series with intervals and the ideal line; gnuplot does the drawing. The type follows from

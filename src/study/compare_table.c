@@ -281,7 +281,7 @@ static void print_last_line(const attn_comparison *c, FILE *stream)
 
 static void print_notes(const attn_comparison *c, FILE *stream)
 {
-    bool reached = true, weighed = false;
+    bool reached = true, weighed = false, single = false;
 
     for (size_t i = 0; i < c->count; i++) {
         const attn_pair *pair = &c->pairs[i];
@@ -289,6 +289,7 @@ static void print_notes(const attn_comparison *c, FILE *stream)
         if (pair->verdict == ATTN_VERDICT_NOT_COMPARED)
             continue;
         reached = reached && pair->time.reached;
+        single = single || !pair->by_launch;
         weighed = weighed || (!pair->by_launch && pair->base.effective + pair->changed.effective <
                                                       (double)(pair->base.reps + pair->changed.reps));
     }
@@ -299,6 +300,9 @@ static void print_notes(const attn_comparison *c, FILE *stream)
         100 * c->level, 1 - c->level);
     if (weighed)
         fputs("(n): repetitions that depend on those before them count for as many as n independent ones\n", stream);
+    if (single)
+        fputs("one launch a side: launches differ by themselves, which this cannot see; compare four or more of each\n",
+              stream);
     if (!reached)
         fputs("~ too few values for the coverage that was asked for\n", stream);
     if (c->of_verdict[ATTN_VERDICT_UNDECIDED] > 0)

@@ -23,71 +23,86 @@ static bool exported(const attn_point *point)
     return point->valid && !point->oversubscribed;
 }
 
-/* Whether some rank count was run with several lengths: only then can the length be a parameter beside it. */
-static bool lengths_vary(const attn_scaling *scaling)
+/* One point of one series. */
+typedef struct entry {
+    const attn_point *point;
+    const char *name; /* of the series: series that differ in length alone have the same */
+} entry;
+
+/* What the lines are made of. */
+typedef struct export_list {
+    entry *entries; /* [count] */
+    size_t count;
+    char **names; /* [name_count] of all series */
+    size_t name_count;
+    bool with_length;             /* a rank count was run with several lengths: they are a parameter */
+    bool timed[ATTN_PHASE_COUNT]; /* the phase takes time somewhere */
+} export_list;
+
+/* The slowest rank of a repetition. */
+static double slowest_of(const attn_result *result, int64_t rep, int64_t phase)
 {
-    const attn_point *first = NULL;
+    const double *first = result->samples + rep * result->ranks * result->phases + phase;
+    double slowest = first[0];
 
-    for (size_t s = 0; s < scaling->count; s++)
-        for (size_t p = 0; p < scaling->series[s].count; p++) {
-            const attn_point *point = &scaling->series[s].points[p];
-
-            if (!exported(point))
-                continue;
-            if (first == NULL)
-                first = point;
-            for (size_t t = 0; t < s; t++)
-                for (size_t q = 0; q < scaling->series[t].count; q++)
-                    if (exported(&scaling->series[t].points[q]) && scaling->series[t].points[q].ranks == point->ranks &&
-                        length_of(&scaling->series[t].points[q]) != length_of(point))
-                        return true;
-        }
-    return false;
+    for (int64_t rank = 1; rank < result->ranks; rank++)
+        slowest = fmax(slowest, first[rank * result->phases]);
+    return slowest;
 }
 
-/* The values of one phase: the slowest rank of each repetition.
- *   scale  to s */
-static cJSON *phase_values(const attn_result *result, int64_t phase)
+static bool same_place(const export_list *list, const attn_point *a, const attn_point *b)
 {
-    cJSON *values = cJSON_CreateArray();
-    bool some = false;
+    return a->ranks == b->ranks && (!list->with_length || length_of(a) == length_of(b));
+}
 
-    for (int64_t rep = 0; rep < result->reps; rep++) {
-        const double *first = result->samples + rep * result->ranks * result->phases + phase;
-        double slowest = first[0];
+static void look_at_entries(export_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const attn_result *result = list->entries[i].point->result;
 
-        for (int64_t rank = 1; rank < result->ranks; rank++)
-            slowest = fmax(slowest, first[rank * result->phases]);
-        some = some || slowest > 0;
-        cJSON_AddItemToArray(values, cJSON_CreateNumber(slowest));
+        for (size_t j = 0; j < i; j++)
+            list->with_length =
+                list->with_length || (list->entries[i].point->ranks == list->entries[j].point->ranks &&
+                                      length_of(list->entries[i].point) != length_of(list->entries[j].point));
+        for (int64_t phase = 0; phase < ATTN_PHASE_COUNT && phase < result->phases; phase++)
+            for (int64_t rep = 0; rep < result->reps && !list->timed[phase]; rep++)
+                list->timed[phase] = slowest_of(result, rep, phase) > 0;
     }
-    if (some)
-        return values;
-    cJSON_Delete(values);
-    return NULL;
+    list->timed[ATTN_PHASE_INPUT_READ] = false; /* it happens once */
 }
 
-/* One line; nothing for a phase that took no time. */
-static attn_status write_line(const attn_point *point, int64_t phase, bool with_length, const char *name, FILE *stream,
-                              attn_error *error)
+/* Whether all series have a point: Extra-P refuses a file in which one lacks it. */
+static bool in_all_series(const export_list *list, const attn_point *point)
 {
-    cJSON *values = phase_values(point->result, phase), *line = cJSON_CreateObject(), *parameters;
+    for (size_t n = 0; n < list->name_count; n++) {
+        bool found = false;
+
+        for (size_t i = 0; i < list->count && !found; i++)
+            found =
+                same_place(list, list->entries[i].point, point) && strcmp(list->entries[i].name, list->names[n]) == 0;
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+static attn_status write_line(const export_list *list, const entry *of, int64_t phase, FILE *stream, attn_error *error)
+{
+    const attn_result *result = of->point->result;
+    cJSON *line = cJSON_CreateObject(), *parameters = cJSON_AddObjectToObject(line, "params"), *values;
     char callpath[512];
     char *text;
 
-    if (values == NULL) {
-        cJSON_Delete(line);
-        return ATTN_OK;
-    }
-    parameters = cJSON_AddObjectToObject(line, "params");
-    cJSON_AddNumberToObject(parameters, "p", (double)point->ranks);
-    if (with_length)
-        cJSON_AddNumberToObject(parameters, "s", (double)length_of(point));
-    snprintf(callpath, sizeof callpath, phase == ATTN_PHASE_TOTAL ? "%.400s" : "%.400s->%s", name,
-             attn_phase_name((attn_phase)phase));
+    cJSON_AddNumberToObject(parameters, "p", (double)of->point->ranks);
+    if (list->with_length)
+        cJSON_AddNumberToObject(parameters, "s", (double)length_of(of->point));
+    snprintf(callpath, sizeof callpath, "%.400s%s%s", of->name, phase == ATTN_PHASE_TOTAL ? "" : "->",
+             phase == ATTN_PHASE_TOTAL ? "" : attn_phase_name((attn_phase)phase));
     cJSON_AddStringToObject(line, "callpath", callpath);
     cJSON_AddStringToObject(line, "metric", "time");
-    cJSON_AddItemToObject(line, "value", values);
+    values = cJSON_AddArrayToObject(line, "value");
+    for (int64_t rep = 0; rep < result->reps; rep++)
+        cJSON_AddItemToArray(values, cJSON_CreateNumber(phase < result->phases ? slowest_of(result, rep, phase) : 0));
     text = cJSON_PrintUnformatted(line);
     cJSON_Delete(line);
     if (text == NULL)
@@ -97,15 +112,17 @@ static attn_status write_line(const attn_point *point, int64_t phase, bool with_
     return ATTN_OK;
 }
 
-static attn_status write_series(const attn_series *series, const char *name, bool with_length, FILE *stream,
-                                attn_error *error)
+static attn_status write_entries(const export_list *list, FILE *stream, attn_error *error)
 {
     attn_status status = ATTN_OK;
 
-    for (size_t p = 0; p < series->count && status == ATTN_OK; p++)
-        for (int64_t phase = 0; phase < series->points[p].result->phases && status == ATTN_OK; phase++)
-            if (exported(&series->points[p]) && phase != ATTN_PHASE_INPUT_READ && phase < ATTN_PHASE_COUNT)
-                status = write_line(&series->points[p], phase, with_length, name, stream, error);
+    for (size_t i = 0; i < list->count && status == ATTN_OK; i++) {
+        if (!in_all_series(list, list->entries[i].point))
+            continue;
+        for (int64_t phase = 0; phase < ATTN_PHASE_COUNT && status == ATTN_OK; phase++)
+            if (list->timed[phase])
+                status = write_line(list, &list->entries[i], phase, stream, error);
+    }
     return status;
 }
 
@@ -163,26 +180,53 @@ static attn_status name_series(const attn_description *problem, const attn_serie
     return ATTN_OK;
 }
 
+/* Lists the points of all series under their names. */
+static attn_status make_entries(const attn_scaling *scaling, const attn_description *problem, export_list *list,
+                                attn_error *error)
+{
+    size_t count = 0;
+
+    for (size_t s = 0; s < scaling->count; s++)
+        count += scaling->series[s].count;
+    list->entries = calloc(count + 1, sizeof *list->entries);
+    list->names = calloc(scaling->count + 1, sizeof *list->names);
+    if (list->entries == NULL || list->names == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for %zu points", count);
+    for (size_t s = 0; s < scaling->count; s++) {
+        const attn_series *series = &scaling->series[s];
+        const attn_status status = name_series(problem, series, &list->names[s], error);
+
+        if (status != ATTN_OK)
+            return status;
+        for (size_t p = 0; p < series->count; p++)
+            if (exported(&series->points[p]))
+                list->entries[list->count++] = (entry){&series->points[p], list->names[s]};
+        list->name_count++;
+    }
+    return ATTN_OK;
+}
+
 attn_status attn_study_write_extrap(const attn_results *results, FILE *stream, attn_error *error)
 {
+    export_list list = {.entries = NULL};
     attn_scaling *scaling;
     attn_description *problem = NULL;
     attn_status status = attn_scaling_find(results, &scaling, error);
-    bool with_length;
 
     if (status != ATTN_OK)
         return status;
-    with_length = lengths_vary(scaling);
     if (scaling->count > 0)
         status = describe(scaling, &problem, error);
-    for (size_t s = 0; s < scaling->count && status == ATTN_OK; s++) {
-        char *name;
-
-        status = name_series(problem, &scaling->series[s], &name, error);
-        if (status == ATTN_OK)
-            status = write_series(&scaling->series[s], name, with_length, stream, error);
-        free(name);
+    if (status == ATTN_OK && scaling->count > 0)
+        status = make_entries(scaling, problem, &list, error);
+    if (status == ATTN_OK) {
+        look_at_entries(&list);
+        status = write_entries(&list, stream, error);
     }
+    for (size_t n = 0; list.names != NULL && n < scaling->count; n++)
+        free(list.names[n]);
+    free(list.names);
+    free(list.entries);
     attn_description_destroy(problem);
     attn_scaling_destroy(scaling);
     return status;

@@ -87,6 +87,7 @@ static void test_threshold(void)
     CU_ASSERT(of.c->pairs[0].p < 1e-6);
     CU_ASSERT_EQUAL(attn_comparison_slower(of.c), 0);
     TEST_HAS(text, "NOT SLOWER: none of 1 cases by more than 10 %\n");
+    TEST_HAS(text, "one launch a side");
     free(text);
     release(&of);
 }
@@ -167,6 +168,7 @@ static void test_launches(void)
     TEST_CLOSE(of.c->pairs[0].test.u, 13, 0); /* of 16: 1.5 steps up, so all but 2 + 1 pairs */
     text = print(&of, ATTN_TABLE_TEXT);
     TEST_HAS(text, "4 + 4 launches");
+    TEST_HAS_NOT(text, "one launch a side");
     free(text);
     release(&of);
 

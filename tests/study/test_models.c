@@ -304,25 +304,42 @@ static void test_extrap(void)
         {.seconds = 0.5},
         {.ranks = 2, .seconds = 0.25},
         {.ranks = 2, .seconds = 0.3, .exchange = "ring"},
-        {.ranks = 4, .seconds = 0.2, .cores = 2},
-        {.ranks = 8, .status = ATTN_CASE_SKIPPED},
-        {.seq = 2048, .seconds = 2},
+        {.ranks = 4, .seconds = 0.2, .exchange = "ring"}, /* a point that the other lacks */
+        {.ranks = 8, .seconds = 0.2, .cores = 2},
+        {.ranks = 16, .status = ATTN_CASE_SKIPPED},
     };
-    attn_results *results = synthetic_make(cases, 3);
-    char *text = synthetic_print(extrap, results, ATTN_TABLE_TEXT);
+    const synthetic lengths[] = {{.seconds = 0.5},
+                                 {.seq = 2048, .seconds = 2},
+                                 {.ranks = 2, .seconds = 0.25},
+                                 {.ranks = 2, .seq = 2048, .seconds = 1}};
+    attn_results *results = synthetic_make(cases, 6);
+    char *text;
 
+    /* A phase that takes time at one point alone stands, as 0, at the others too. */
+    results->cases[1]->samples[ATTN_PHASE_COMPUTE] = 0.125;
+    text = synthetic_print(extrap, results, ATTN_TABLE_TEXT);
     TEST_HAS(text,
              "{\"params\":{\"p\":1},\"callpath\":\"attention allgather, zigzag\",\"metric\":\"time\",\"value\":[");
     TEST_HAS(text,
              "{\"params\":{\"p\":2},\"callpath\":\"attention ring, zigzag\",\"metric\":\"time\",\"value\":[0.28125,");
-    free(text);
-    synthetic_release(results);
-    results = synthetic_make(cases, 6);
-    text = synthetic_print(extrap, results, ATTN_TABLE_TEXT);
-    TEST_HAS(text, "{\"params\":{\"p\":1,\"s\":2048},");
-    TEST_HAS(text, "{\"params\":{\"p\":1,\"s\":1024},");
+    TEST_HAS(text,
+             "{\"p\":2},\"callpath\":\"attention allgather, zigzag->compute\",\"metric\":\"time\",\"value\":[0.125,0,");
+    TEST_HAS(text, "{\"p\":1},\"callpath\":\"attention ring, zigzag->compute\",\"metric\":\"time\",\"value\":[0,0,");
     TEST_HAS_NOT(text, "{\"p\":4");
     TEST_HAS_NOT(text, "{\"p\":8");
+    TEST_HAS_NOT(text, "{\"p\":16");
+    TEST_HAS_NOT(text, "merge");
+    free(text);
+    synthetic_release(results);
+    results = synthetic_make(lengths, 4);
+    text = synthetic_print(extrap, results, ATTN_TABLE_TEXT);
+    TEST_HAS(text, "{\"params\":{\"p\":1,\"s\":2048},\"callpath\":\"attention allgather, zigzag\",");
+    TEST_HAS(text, "{\"params\":{\"p\":2,\"s\":1024},\"callpath\":\"attention allgather, zigzag\",");
+    free(text);
+    synthetic_release(results);
+    results = synthetic_make(NULL, 0);
+    text = synthetic_print(extrap, results, ATTN_TABLE_TEXT);
+    CU_ASSERT_STRING_EQUAL(text, "");
     free(text);
     synthetic_release(results);
 }

@@ -156,8 +156,8 @@ ATTN_API int64_t attn_forward_pairs(const attn_forward *forward);
 /* Most elements of the weights of attn_weights: 128 MiB. */
 #define ATTN_WEIGHTS_MAX (16 * 1024 * 1024)
 
-/* Computes the attention weights p of problem.h, without dropout, for teaching and plots of small problems: no pass needs them. In
- * float64, whatever the problem's dtype.
+/* Computes the attention weights p of problem.h, for teaching and plots of small problems: no pass needs them. They are
+ * without dropout, and in float64 whatever the problem's dtype.
  *   problem  in, valid
  *   q, k     in, [B,Hq,Sq,D] and [B,Hkv,Skv,D], problem's dtype
  *   lse      in, [B,Hq,Sq], accumulator type, as a forward pass over all keys and sinks left it

@@ -1,5 +1,5 @@
 /* The random bits of dropout (attn_dropout_keeps) for many blocks of keys at a time: Philox4x32-10 (Salmon et al. 2011,
- * section 4.3) with a block in each lane of 64 bits, of which the lower 32 are a word. Included once by portable_level.h,
+ * section 4.3) with a block in each lane of 64 bits, of which the lower 32 are a word. Included by portable_level.h,
  * which defines VECTOR_BYTES and, where the processor has it in one instruction,
  *   MULTIPLY_WORDS(x, y)  the products of the lower halves of the lanes, 64 bits */
 #include <attn/problem.h>

@@ -264,6 +264,34 @@ static void test_dropout(void)
         }
 }
 
+/* Keys of a part with gaps between them: each kernel with each layout. */
+static void test_dropout_in_every_layout(void)
+{
+    static const attn_dtype types[] = {ATTN_FLOAT64, ATTN_FLOAT32};
+
+    for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
+        attn_problem p = PROBLEM(1, 2, 1, 50, 301, 16, 8, types[t]);
+        fixture f;
+        gradients want;
+
+        p.dropout = 0.3;
+        f = fixture_make(&p);
+        want = solve(&f);
+        for (size_t n = 0; n < attn_kernel_count(); n++)
+            for (size_t l = 0; l < attn_layout_count(); l++) {
+                gradients got;
+
+                if (!attn_kernel_computes(attn_kernel_at(n), ATTN_PASS_BACKWARD, &p, NULL, 0))
+                    continue;
+                got = run(attn_kernel_at(n), &f, attn_layout_at(l), PARTS_MAX, 1);
+                compare(&got, &want, tolerance(&f));
+                drop(&got);
+            }
+        drop(&want);
+        fixture_drop(&f);
+    }
+}
+
 static void test_dropout_with_masks_and_scores(void)
 {
     static const int64_t kv_len[] = {0, 101}, cu_seqlens[] = {0, 40, 40, 150, 210};
@@ -456,6 +484,7 @@ static const attn_test tests[] = {
     {"the reference against differences", test_differences},
     {"the same with dropout", test_differences_with_dropout},
     {"dropout", test_dropout},
+    {"dropout in every layout", test_dropout_in_every_layout},
     {"dropout with masks and scores", test_dropout_with_masks_and_scores},
     {"odd shapes in every type", test_odd_shapes},
     {"masks", test_masks},

@@ -132,6 +132,9 @@ static attn_status plan_case(const sweep *lists, bench_case *out, attn_error *er
         .combine = attn_combine_at((size_t)at[AXIS_COMBINE]),
         .kernel = attn_kernel_at((size_t)kernel),
         .pass = lists->pass,
+        .transfer = at[AXIS_TRANSFER] == NAME_AUTO ? ATTN_TRANSFER_AUTO : (attn_transfer)(at[AXIS_TRANSFER] + 1),
+        .hybrid = {lists->hybrids[at[AXIS_HYBRID]].seq, lists->hybrids[at[AXIS_HYBRID]].head, at[AXIS_INNER] == 1},
+        .node_ranks = lists->node_ranks > 0 ? lists->node_ranks : out->group->consecutive,
         .threads = out->threads,
     };
 

@@ -1,6 +1,7 @@
 /* attnbench list: the rows of the library's tables, and what this machine can run of them. */
 #include "names.h"
 #include "options.h"
+#include "support.h"
 
 #include <attn/metric.h>
 #include <attn/phase.h>
@@ -10,13 +11,18 @@
 
 #include <stdio.h>
 
+static const option_key keys[] = {OPTION_SUPPORT, OPTION_HELP};
+
 static const option_set set = {
     .usage = "attnbench list [OPTION...]",
     .about = "Lists what this build offers: kernels and what of them this CPU can run, exchanges, layouts, combines,\n"
              "types, passes, the phases into which the time of a case is split, the metrics that are derived from it, "
              "and probes of "
              "the machine.\n",
-    .examples = "  attnbench list\n",
+    .examples = "  attnbench list\n"
+                "  attnbench list --support\n",
+    .keys = keys,
+    .count = sizeof keys / sizeof keys[0],
 };
 
 /* Prints a table under a heading and destroys it. */
@@ -114,6 +120,11 @@ static const char *exchange_meaning(size_t index)
     return attn_exchange_summary(attn_exchange_at(index));
 }
 
+static const char *transfer_meaning(size_t index)
+{
+    return attn_transfer_meaning((attn_transfer)(index + 1));
+}
+
 static const char *layout_meaning(size_t index)
 {
     return attn_layout_summary(attn_layout_at(index));
@@ -179,6 +190,9 @@ static attn_status print_lists(attn_error *error)
         status =
             list_names("Exchanges (--exchange)", attn_exchange_count(), names_exchange.name, exchange_meaning, error);
     if (status == ATTN_OK)
+        status =
+            list_names("Transfers (--transfer)", names_transfer.count(), names_transfer.name, transfer_meaning, error);
+    if (status == ATTN_OK)
         status = list_names("Layouts (--layout)", attn_layout_count(), names_layout.name, layout_meaning, error);
     if (status == ATTN_OK)
         status = list_names("Combines (--combine)", attn_combine_count(), names_combine.name, combine_meaning, error);
@@ -207,7 +221,7 @@ attn_status cmd_list(const bench *launch, int argc, char **argv, bool *wrong, at
         if (option_given(given, OPTION_HELP))
             options_help(&set);
         else
-            status = print_lists(error);
+            status = option_given(given, OPTION_SUPPORT) ? support_print(error) : print_lists(error);
     }
     options_destroy(given);
     return status;

@@ -2,6 +2,8 @@
 #include "filling.h"
 #include "names.h"
 
+#include <stdio.h>
+
 /* What was asked for, where no plan was made. */
 static const char *asked(const name_table *names, int64_t index)
 {
@@ -34,6 +36,22 @@ static void put_problem(filling *to, const bench_case *one, bool alibi, bool sin
         put_real(to, "dropout", problem->dropout);
 }
 
+/* What an exchange leaves open, where it does. */
+static void put_way(filling *to, const attn_plan *plan)
+{
+    char hybrid[32];
+
+    if (plan->ranks == 0)
+        return;
+    if (plan->transfer != ATTN_TRANSFER_AUTO)
+        put_text(to, "transfer", attn_transfer_name(plan->transfer));
+    if (plan->hybrid.alltoall == 0)
+        return;
+    snprintf(hybrid, sizeof hybrid, "%dx%d", plan->hybrid.alltoall, plan->hybrid.ring);
+    put_text(to, "hybrid", hybrid);
+    put_text(to, "inner", plan->hybrid.ring_inside ? "ring" : "alltoall");
+}
+
 attn_status bench_case_factors(const bench_case *one, const sweep *lists, const case_input *input,
                                attn_attributes *factors)
 {
@@ -59,6 +77,7 @@ attn_status bench_case_factors(const bench_case *one, const sweep *lists, const 
     put_text(&to, "pass", attn_pass_name(lists->pass));
     put_text(&to, "kernel", planned ? attn_kernel_name(plan->kernel) : asked(&names_kernel, at[AXIS_KERNEL]));
     put_text(&to, "exchange", planned ? attn_exchange_name(plan->exchange) : asked(&names_exchange, at[AXIS_EXCHANGE]));
+    put_way(&to, plan);
     put_integer(&to, "grid_seq", grid.seq);
     put_integer(&to, "grid_head", grid.head);
     put_text(&to, "layout", planned ? attn_layout_name(plan->layout) : asked(&names_layout, at[AXIS_LAYOUT]));

@@ -44,6 +44,7 @@ static attn_status survey(rank_group *group, attn_error *error)
     group->memory = least[0];
     group->node_ranks = (int)most[0];
     group->nodes = cores.nodes;
+    group->consecutive = cores.consecutive;
     group->cores = cores.available;
     status = attn_comm_agree(group->comm, choose_kernels(group, error), error);
     if (status != ATTN_OK)

@@ -12,12 +12,13 @@
 typedef struct rank_group {
     MPI_Comm comm; /* of the group; not for use on ranks outside */
     int ranks;
-    int threads;    /* default number of threads, the same for all groups of a launch */
-    int nodes;      /* of the group */
-    int node_ranks; /* ranks of the fullest node */
-    int cores;      /* over all nodes in use */
-    double memory;  /* bytes that the node with the least can still give */
-    char *bindings; /* on rank 0: one line a rank; NULL elsewhere */
+    int threads;     /* default number of threads, the same for all groups of a launch */
+    int nodes;       /* of the group */
+    int node_ranks;  /* ranks of the fullest node */
+    int consecutive; /* ranks of a node that follow each other (attn_cores) */
+    int cores;       /* over all nodes in use */
+    double memory;   /* bytes that the node with the least can still give */
+    char *bindings;  /* on rank 0: one line a rank; NULL elsewhere */
     /* Table index of the kernel that rank 0 chooses for each pass and type. */
     size_t kernels[ATTN_PASS_COUNT][ATTN_DTYPE_COUNT][2];
 } rank_group;

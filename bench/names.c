@@ -34,6 +34,27 @@ static const char *combine_name(size_t index)
     return attn_combine_name(attn_combine_at(index));
 }
 
+/* Without auto, which stands before them. */
+static size_t transfer_count(void)
+{
+    return ATTN_TRANSFER_COUNT - 1;
+}
+
+static const char *transfer_name(size_t index)
+{
+    return attn_transfer_name((attn_transfer)(index + 1));
+}
+
+static size_t inner_count(void)
+{
+    return 2;
+}
+
+static const char *inner_name(size_t index)
+{
+    return index == 0 ? "alltoall" : "ring";
+}
+
 static size_t pass_count(void)
 {
     return ATTN_PASS_COUNT;
@@ -59,6 +80,8 @@ const name_table names_kernel = {"kernel", attn_kernel_count, kernel_name, true,
 const name_table names_exchange = {"exchange", attn_exchange_count, exchange_name, true, true};
 const name_table names_layout = {"layout", attn_layout_count, layout_name, true, true};
 const name_table names_combine = {"combine", attn_combine_count, combine_name, false, true};
+const name_table names_transfer = {"transfer", transfer_count, transfer_name, true, true};
+const name_table names_inner = {"inner", inner_count, inner_name, false, true};
 const name_table names_pass = {"pass", pass_count, pass_name, false, false};
 const name_table names_probe = {"probe", attn_probe_count, probe_name, false, true};
 const name_table names_metric = {"metric", attn_metric_count, metric_name, false, true};

@@ -4,7 +4,8 @@
 
 #include "parse.h"
 
-extern const name_table names_dtype, names_kernel, names_exchange, names_layout, names_combine, names_pass;
+extern const name_table names_dtype, names_kernel, names_exchange, names_layout, names_combine, names_transfer,
+    names_inner, names_pass;
 extern const name_table names_probe, names_metric;
 
 #endif

@@ -44,25 +44,16 @@ static const option_spec specs[OPTION_COUNT] = {
 };
 
 static const name_table *const option_names[OPTION_COUNT] = {
-    [OPTION_DTYPE] = &names_dtype,       [OPTION_PASS] = &names_pass,     [OPTION_KERNEL] = &names_kernel,
-    [OPTION_EXCHANGE] = &names_exchange, [OPTION_LAYOUT] = &names_layout, [OPTION_COMBINE] = &names_combine,
-    [OPTION_PROBE] = &names_probe,       [OPTION_METRIC] = &names_metric,
-};
-
-/* Options of the suite that this version lacks: better a plain word than "unknown". */
-static const struct {
-    const char *label;
-    const char *words;
-} absent[] = {
-    {"--dropout", "this version has no dropout"},
-    {"--hybrid", "this version has no exchange over two dimensions"},
+    [OPTION_DTYPE] = &names_dtype,       [OPTION_PASS] = &names_pass,       [OPTION_KERNEL] = &names_kernel,
+    [OPTION_EXCHANGE] = &names_exchange, [OPTION_LAYOUT] = &names_layout,   [OPTION_TRANSFER] = &names_transfer,
+    [OPTION_INNER] = &names_inner,       [OPTION_COMBINE] = &names_combine, [OPTION_PROBE] = &names_probe,
+    [OPTION_METRIC] = &names_metric,
 };
 
 static const char *const absent_passes[] = {"layer", "train"};
 
-#define ABSENT_COUNT (sizeof absent / sizeof absent[0])
 #define DEFAULT_SIZE 24
-#define TABLE_SIZE (OPTION_COUNT + ABSENT_COUNT + 1)
+#define TABLE_SIZE (OPTION_COUNT + 1)
 
 struct options {
     const char **arguments;
@@ -112,9 +103,6 @@ static void fill_table(const option_set *set, struct poptOption *table)
                                          .argInfo = spec->value != NULL ? POPT_ARG_STRING : POPT_ARG_NONE,
                                          .val = 1 + (int)key};
     }
-    for (size_t i = 0; i < ABSENT_COUNT; i++)
-        table[n++] = (struct poptOption){
-            .longName = absent[i].label + 2, .argInfo = POPT_ARG_STRING, .val = 1 + OPTION_COUNT + (int)i};
     table[n] = end;
 }
 
@@ -149,11 +137,6 @@ static attn_status read_options(const option_set *set, const char *command, opti
         char *text = poptGetOptArg(given->context);
         const int key = code - 1;
 
-        if (key >= OPTION_COUNT) {
-            free(text);
-            return attn_error_set(error, ATTN_ARGUMENT, "%s: %s", absent[key - OPTION_COUNT].label,
-                                  absent[key - OPTION_COUNT].words);
-        }
         free(given->text[key]);
         given->text[key] = text;
         given->given[key] = true;

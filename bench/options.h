@@ -45,6 +45,10 @@
     X(RANKS, DISTRIBUTE, "ranks", "LIST", "[all of the launch]", "numbers of ranks; the others sleep meanwhile")       \
     X(GRID, DISTRIBUTE, "grid", "LIST", "auto", "PSxPH: parts of the sequence x parts of the heads")                   \
     X(EXCHANGE, DISTRIBUTE, "exchange", "NAMES", "auto", "how parts of a sequence share k and v")                      \
+    X(TRANSFER, DISTRIBUTE, "transfer", "NAMES", "auto", "how an exchange uses MPI (see attnbench list)")              \
+    X(HYBRID, DISTRIBUTE, "hybrid", "LIST", "auto", "PUxPR: all-to-all x ring, for the exchange hybrid")               \
+    X(INNER, DISTRIBUTE, "inner", "NAMES", "alltoall", "which of these two has neighbouring ranks: alltoall, ring")    \
+    X(NODE_RANKS, DISTRIBUTE, "node-ranks", "N", "[as ranks lie on nodes]", "ranks of a node, as exchanges see them")  \
     X(LAYOUT, DISTRIBUTE, "layout", "NAMES", "auto", "which rows a part of the sequence has")                          \
     X(COMBINE, DISTRIBUTE, "combine", "NAMES", "allgather", "how the parts of the heads come together")                \
     X(SCALING, DISTRIBUTE, "scaling", "NAME", "strong",                                                                \
@@ -58,6 +62,7 @@
     X(WARMUP, TIME, "warmup", "N", SAMPLER_DEFAULT, "repetitions before the first that counts")                        \
     X(PROBE_TIME, TIME, "max-time", "S", "0.5", "seconds for each probe")                                              \
     X(OUTPUT, OUT, "output", "FILE", NULL, "file to write")                                                            \
+    X(SUPPORT, OUT, "support", NULL, NULL, "print what each exchange can be used with")                                \
     X(WRITE, OUT, "write", "DIR", NULL, "write each file's inputs and what was computed to DIR, same name")            \
     X(CASES, OUT, "cases", NULL, NULL, "print a row a case instead of the scaling table")                              \
     X(PHASES, OUT, "phases", NULL, NULL, "print where the time of each case went")                                     \

@@ -55,7 +55,8 @@ static const struct {
 } name_axes[] = {
     {AXIS_DTYPE, OPTION_DTYPE, &names_dtype},          {AXIS_KERNEL, OPTION_KERNEL, &names_kernel},
     {AXIS_EXCHANGE, OPTION_EXCHANGE, &names_exchange}, {AXIS_LAYOUT, OPTION_LAYOUT, &names_layout},
-    {AXIS_COMBINE, OPTION_COMBINE, &names_combine},
+    {AXIS_COMBINE, OPTION_COMBINE, &names_combine},    {AXIS_TRANSFER, OPTION_TRANSFER, &names_transfer},
+    {AXIS_INNER, OPTION_INNER, &names_inner},
 };
 
 #define LENGTH(array) (sizeof(array) / sizeof(array)[0])
@@ -101,9 +102,11 @@ static bool read_grid(char *item, attn_grid *grid)
     return true;
 }
 
-static attn_status read_grids(const options *given, sweep *out, attn_error *error)
+/* A list of two factors, PSxPH or PUxPR. */
+static attn_status read_grids(const options *given, option_key key, const char *factors, attn_grid **list,
+                              int_list *axis, attn_error *error)
 {
-    const char *text = option_text(given, OPTION_GRID), *rest = text;
+    const char *text = option_text(given, key), *rest = text;
     attn_status status = ATTN_OK;
 
     for (int64_t i = 0; status == ATTN_OK && rest != NULL; i++) {
@@ -111,15 +114,14 @@ static attn_status read_grids(const options *given, sweep *out, attn_error *erro
         attn_grid grid, *grids;
 
         if (parse_item(&rest, item, sizeof item) >= sizeof item || !read_grid(item, &grid))
-            return attn_error_set(error, ATTN_ARGUMENT,
-                                  "--grid %s: PSxPH such as 2x4, a list of them or auto is accepted",
-                                  shown_value(text).text);
-        grids = realloc(out->grids, ((size_t)i + 1) * sizeof *grids);
+            return attn_error_set(error, ATTN_ARGUMENT, "%s %s: %s such as 2x4, a list of them or auto is accepted",
+                                  option_label(key), shown_value(text).text, factors);
+        grids = realloc(*list, ((size_t)i + 1) * sizeof *grids);
         if (grids == NULL)
             return attn_error_set(error, ATTN_MEMORY, "no memory for the grids");
-        out->grids = grids;
-        out->grids[i] = grid;
-        status = int_list_append(&out->axes[AXIS_GRID], i, error);
+        *list = grids;
+        grids[i] = grid;
+        status = int_list_append(axis, i, error);
     }
     return status;
 }
@@ -142,14 +144,17 @@ static attn_status read_indexed(const options *given, sweep *out, attn_error *er
         status = int_list_append(&out->axes[AXIS_SOFTCAP], i, error);
     for (int64_t i = 0; status == ATTN_OK && i < out->documents.count; i++)
         status = int_list_append(&out->axes[AXIS_DOCUMENTS], i, error);
-    return status != ATTN_OK ? status : read_grids(given, out, error);
+    if (status == ATTN_OK)
+        status = read_grids(given, OPTION_GRID, "PSxPH", &out->grids, &out->axes[AXIS_GRID], error);
+    return status != ATTN_OK ? status
+                             : read_grids(given, OPTION_HYBRID, "PUxPR", &out->hybrids, &out->axes[AXIS_HYBRID], error);
 }
 
 static attn_status read_single(const options *given, sweep *out, attn_error *error)
 {
     const name_table names = {"scaling", scaling_count, scaling_name, false, false};
     int_list scaling = {NULL, 0};
-    int64_t seed = 0;
+    int64_t seed = 0, node_ranks = 0;
     attn_status status = options_pass(given, &out->pass, error);
 
     if (status == ATTN_OK)
@@ -164,6 +169,9 @@ static attn_status read_single(const options *given, sweep *out, attn_error *err
     if (status == ATTN_OK)
         status = option_integer(given, OPTION_SEED, NUMBER_COUNT, &seed, error);
     out->seed = (uint64_t)seed;
+    if (status == ATTN_OK && option_given(given, OPTION_NODE_RANKS))
+        status = option_integer(given, OPTION_NODE_RANKS, NUMBER_POSITIVE, &node_ranks, error);
+    out->node_ranks = node_ranks < INT_MAX ? (int)node_ranks : INT_MAX;
     out->scale_given = option_given(given, OPTION_SCALE);
     if (status == ATTN_OK && out->scale_given)
         status = option_real(given, OPTION_SCALE, REAL_ANY, &out->scale, error);
@@ -219,6 +227,7 @@ void sweep_release(sweep *lists)
     free(lists->dropouts.values);
     free(lists->documents.laws);
     free(lists->grids);
+    free(lists->hybrids);
     memset(lists, 0, sizeof *lists);
 }
 

@@ -25,6 +25,9 @@ typedef enum sweep_axis {
     AXIS_DROPOUT,      /* index into dropouts */
     AXIS_KERNEL,
     AXIS_EXCHANGE,
+    AXIS_TRANSFER, /* NAME_AUTO, or an attn_transfer less 1 */
+    AXIS_HYBRID,   /* index into hybrids */
+    AXIS_INNER,    /* 1: neighbouring ranks are neighbours in the ring */
     AXIS_LAYOUT,
     AXIS_COMBINE,
     AXIS_GRID,    /* index into grids */
@@ -42,14 +45,15 @@ typedef struct sweep {
     int_list axes[AXIS_COUNT];
     real_list softcaps, dropouts;
     document_laws documents;
-    attn_grid *grids; /* {0, 0}: auto */
-    int64_t count;    /* points */
+    attn_grid *grids, *hybrids; /* {0, 0}: auto; of hybrids seq is PU, head is PR */
+    int64_t count;              /* points */
     sweep_scaling scaling;
     attn_pass pass;
     bool causal, alibi, sinks;
     bool scale_given; /* otherwise the default of the head dimension */
     double scale;
     uint64_t seed;
+    int node_ranks; /* 0: as they lie */
 } sweep;
 
 typedef struct sweep_point {

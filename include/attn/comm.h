@@ -88,6 +88,8 @@ typedef struct attn_cores {
     int sharing;        /* ranks of comm on this node whose binding overlaps this one's, itself included */
     int node_ranks;     /* ranks of comm on this node */
     int nodes;          /* nodes of comm */
+    int consecutive;    /* ranks of a node, when those of each node follow each other and each but the last has as many;
+                           otherwise 1 */
     int available;      /* cores of all ranks of comm together */
     int threads;        /* max(1, allowed / sharing): the default number of threads */
     char binding[4096]; /* the binding as a list of logical CPUs: "0-3" */

@@ -67,6 +67,24 @@ static attn_status count_sharing(MPI_Comm node, const char *mine, int *sharing, 
     return status;
 }
 
+/* Collective over both. Whether ranks lie on nodes as attn_plan.node_ranks has it; how many of a node then, else 1. */
+static attn_status find_consecutive(MPI_Comm comm, MPI_Comm node, int *out, attn_error *error)
+{
+    const int rank = attn_comm_rank(comm);
+    int first = rank, most = attn_comm_size(node), fits;
+    attn_status status =
+        attn_comm_check(MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, node), "MPI_Allreduce", error);
+
+    if (status == ATTN_OK)
+        status = attn_comm_check(MPI_Allreduce(MPI_IN_PLACE, &most, 1, MPI_INT, MPI_MAX, comm), "MPI_Allreduce", error);
+    if (status != ATTN_OK)
+        return status;
+    fits = rank / most * most == first;
+    status = attn_comm_check(MPI_Allreduce(MPI_IN_PLACE, &fits, 1, MPI_INT, MPI_MIN, comm), "MPI_Allreduce", error);
+    *out = fits ? most : 1;
+    return status;
+}
+
 attn_status attn_comm_cores(MPI_Comm comm, attn_cores *out, attn_error *error)
 {
     char list[BINDING_SIZE] = "";
@@ -86,6 +104,8 @@ attn_status attn_comm_cores(MPI_Comm comm, attn_cores *out, attn_error *error)
     out->node_ranks = attn_comm_size(node);
     leader = attn_comm_rank(node) == 0;
     status = attn_comm_agree(comm, count_sharing(node, list, &out->sharing, error), error);
+    if (status == ATTN_OK)
+        status = find_consecutive(comm, node, &out->consecutive, error);
     if (status == ATTN_OK)
         status =
             attn_comm_check(MPI_Allreduce(&leader, &out->nodes, 1, MPI_INT, MPI_SUM, comm), "MPI_Allreduce", error);

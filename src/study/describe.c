@@ -184,6 +184,9 @@ static const struct item items[] = {
     {"scaling", say_scaling, "", ""},
     {NULL, say_value, "", ""}, /* here stand the factors that this list does not know */
     {"exchange", say_exchange, "", ""},
+    {"transfer", say_when_varying, "", ""},
+    {"hybrid", say_value, "", ""},
+    {"inner", say_when_varying, "inner", ""},
     {"layout", say_value, "", ""},
     {"grid_seq", say_grid, "", "grid_head"},
     {"grid_head", say_nothing, "", ""},

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char shared[] = "ranks|threads|grid_seq|grid_head|exchange|layout|combine";
-static const char sharing[] = "=exchange|layout|combine";
+static const char shared[] = "ranks|threads|grid_seq|grid_head|exchange|transfer|hybrid|inner|layout|combine";
+static const char sharing[] = "=exchange|transfer|hybrid|inner|layout|combine";
 
 attn_status attn_series_describe(const attn_series *const *chosen, size_t count, attn_description **out,
                                  attn_error *error)

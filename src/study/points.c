@@ -29,7 +29,8 @@ static bool listed(const char *name, const char *const *names, size_t count)
 
 static bool follows_from_ranks(const char *name, bool weak)
 {
-    static const char *const always[] = {"ranks", "threads", "grid_seq", "grid_head", "exchange", "layout", "combine"};
+    static const char *const always[] = {"ranks",    "threads", "grid_seq", "grid_head", "exchange",
+                                         "transfer", "hybrid",  "inner",    "layout",    "combine"};
     static const char *const grows[] = {"seq", "kv_seq", "batch"};
 
     return listed(name, always, sizeof always / sizeof always[0]) ||

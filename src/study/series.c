@@ -50,12 +50,21 @@ static bool same_problem(const attn_keyed_point *a, const attn_keyed_point *b)
            (!a->by_threads || a->point.threads == b->point.threads);
 }
 
+/* Whether two points share keys and values in the same way: the exchange, and what it leaves open. */
+static bool same_exchange(const attn_point *a, const attn_point *b)
+{
+    static const char *const names[] = {"exchange", "transfer", "hybrid", "inner", "layout"};
+
+    for (size_t n = 0; n < sizeof names / sizeof names[0]; n++)
+        if (strcmp(text_of(a, names[n]), text_of(b, names[n])) != 0)
+            return false;
+    return true;
+}
+
 static bool same_place(const attn_point *a, const attn_point *b)
 {
     return a->ranks == b->ranks && integer_of(a, "grid_seq") == integer_of(b, "grid_seq") &&
-           integer_of(a, "grid_head") == integer_of(b, "grid_head") &&
-           strcmp(text_of(a, "exchange"), text_of(b, "exchange")) == 0 &&
-           strcmp(text_of(a, "layout"), text_of(b, "layout")) == 0 &&
+           integer_of(a, "grid_head") == integer_of(b, "grid_head") && same_exchange(a, b) &&
            strcmp(text_of(a, "combine"), text_of(b, "combine")) == 0;
 }
 
@@ -93,6 +102,16 @@ static void grid_family(const attn_point *point, char *out)
         snprintf(out, FAMILY_MAX, "grid (P/%lld)x%lld", heads, heads);
 }
 
+static void write_exchange(const attn_point *point, bool alone, char *out)
+{
+    static const char *const more[] = {"transfer", "hybrid", "inner", "layout"};
+
+    snprintf(out, LABEL_MAX, "%.60s", alone ? "none" : text_of(point, "exchange"));
+    for (size_t n = 0; n < sizeof more / sizeof more[0] && !alone; n++)
+        if (text_of(point, more[n])[0] != '\0')
+            snprintf(out + strlen(out), LABEL_MAX - strlen(out), " %.20s", text_of(point, more[n]));
+}
+
 static void make_label(const attn_point *point, int split, char *out)
 {
     const bool alone = integer_of(point, "grid_seq") == 1;
@@ -100,8 +119,7 @@ static void make_label(const attn_point *point, int split, char *out)
 
     out[0] = '\0';
     if (split >= SPLIT_EXCHANGE)
-        snprintf(out, LABEL_MAX, "%.60s %.60s", alone ? "none" : text_of(point, "exchange"),
-                 alone ? "" : text_of(point, "layout"));
+        write_exchange(point, alone, out);
     if (split >= SPLIT_GRID) {
         grid_family(point, family);
         snprintf(out + strlen(out), LABEL_MAX - strlen(out), " %s %.60s", family,
@@ -113,9 +131,7 @@ static void make_label(const attn_point *point, int split, char *out)
  * rank, combine means nothing where a head group has one. */
 static bool compatible(const attn_point *a, const attn_point *b)
 {
-    const bool exchange = integer_of(a, "grid_seq") == 1 || integer_of(b, "grid_seq") == 1 ||
-                          (strcmp(text_of(a, "exchange"), text_of(b, "exchange")) == 0 &&
-                           strcmp(text_of(a, "layout"), text_of(b, "layout")) == 0);
+    const bool exchange = integer_of(a, "grid_seq") == 1 || integer_of(b, "grid_seq") == 1 || same_exchange(a, b);
     const bool combine = integer_of(a, "grid_head") == 1 || integer_of(b, "grid_head") == 1 ||
                          strcmp(text_of(a, "combine"), text_of(b, "combine")) == 0;
 

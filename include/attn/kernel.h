@@ -71,8 +71,8 @@ ATTN_API attn_array attn_array_dense(void *data, int64_t heads, int64_t rows, in
 /* Does the same for data that are only read: the one place where const is cast away. */
 ATTN_API attn_array attn_array_of_const(const void *data, int64_t heads, int64_t rows, int64_t width);
 
-/* Scratch memory of threads that several passes share: it grows to what the largest of them needs. Passes that share one
- * are executed one at a time, and it outlives them. */
+/* Scratch memory of threads that several passes share: it grows to what the largest of them needs. Passes that share
+ * one are executed one at a time, and it outlives them. */
 typedef struct attn_scratch attn_scratch;
 
 /* Makes an empty one. Destroy takes NULL.

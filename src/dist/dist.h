@@ -1,5 +1,5 @@
-/* Inside of the library: distributed attention with a lower limit on messages, so that small tests take the way of large
- * ones. */
+/* Inside of the library: distributed attention with a lower limit on messages, so that small tests take the way of
+ * large ones. */
 #ifndef DIST_DIST_H
 #define DIST_DIST_H
 

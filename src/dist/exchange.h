@@ -1,9 +1,9 @@
 /* How an exchange or a combine runs: created once, then run in every pass.
  *
  * An exchange takes a rank from its own q, k and v to o and lse of its own query rows over all keys, and back. How it
- * does that is its own: it may bring all keys here and compute once, let them pass by and compute in steps (steps.h), or
- * send queries and partial results (partial.h). A combine brings the head outputs together. Both work within one group
- * of the grid and are collective over it. Neither allocates in a pass. */
+ * does that is its own: it may bring all keys here and compute once, let them pass by and compute in steps (steps.h),
+ * or send queries and partial results (partial.h). A combine brings the head outputs together. Both work within one
+ * group of the grid and are collective over it. Neither allocates in a pass. */
 #ifndef DIST_EXCHANGE_H
 #define DIST_EXCHANGE_H
 

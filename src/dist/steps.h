@@ -2,8 +2,8 @@
  * key comes twice.
  *
  * Forward, the partial results of the steps are merged in the order in which they are run, in the accumulator type;
- * backward, dq is summed in that order, and dk and dv of a step's parts are handed out. Steps of which no row sees a key
- * cost nothing. With a single step of use, results are written at once. Nothing here communicates. */
+ * backward, dq is summed in that order, and dk and dv of a step's parts are handed out. Steps of which no row sees a
+ * key cost nothing. With a single step of use, results are written at once. Nothing here communicates. */
 #ifndef DIST_STEPS_H
 #define DIST_STEPS_H
 

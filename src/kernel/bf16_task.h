@@ -325,7 +325,7 @@ static void look_ahead(bf16_work *w, int64_t part, int64_t begin, int64_t count)
         w->panel_count * (KEY_BLOCK / CHUNK * count_key_groups(w) + count_value_groups(w, KEY_BLOCK));
 
     w->products.ahead = (row_streams){.of = {{.bytes = (size_t)w->D * sizeof(uint16_t), .folded = 1},
-                                    {.bytes = (size_t)w->Dv * sizeof(uint16_t), .folded = 1}}};
+                                             {.bytes = (size_t)w->Dv * sizeof(uint16_t), .folded = 1}}};
     for (int n = 0; n < 2 && rows > 0; n++) {
         w->products.ahead.of[n].first = (const char *)row_of(w, part, arrays[n], begin);
         w->products.ahead.of[n].step = (size_t)arrays[n]->row_stride * sizeof(uint16_t);

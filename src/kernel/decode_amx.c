@@ -343,8 +343,8 @@ static inline int64_t pair_step(const int R)
     return WIDTH / R;
 }
 
-/* Step 6: the values of two keys as pairs. Interleaving within 16 bytes takes one instruction and leaves columns 0 .. 3,
- * 8 .. 11, 16 .. 19, 24 .. 27 of 32 in one tile and the others in the next. Returns whether there are infinities or
+/* Step 6: the values of two keys as pairs. Interleaving within 16 bytes takes one instruction and leaves columns 0 ..
+ * 3, 8 .. 11, 16 .. 19, 24 .. 27 of 32 in one tile and the others in the next. Returns whether there are infinities or
  * NaN, which where `clear` is set become 0. */
 static inline __attribute__((always_inline)) bool pack_pair(const work *w, const char *first, const char *second,
                                                             __mmask32 has_first, __mmask32 has_second, bool clear,

@@ -56,8 +56,8 @@ static inline __attribute__((always_inline)) void FN(load_row)(const attn_dtype 
     FN(widen)(type, bytes >= VECTOR_BYTES ? load_line(from) : load_part(from, bytes), to);
 }
 
-/* WIDTH vectors become one: the sum of vector n's lanes in lane n. First the 16 bytes of a vector are added up, then the
- * elements within them: such shuffles have their pattern in the instruction and keep what they read. */
+/* WIDTH vectors become one: the sum of vector n's lanes in lane n. First the 16 bytes of a vector are added up, then
+ * the elements within them: such shuffles have their pattern in the instruction and keep what they read. */
 static inline __attribute__((always_inline)) VEC FN(add_lanes)(const VEC m[WIDTH])
 {
     enum { PART = 16 / sizeof(REAL), PARTS = VECTOR_BYTES / 16 };

@@ -43,8 +43,8 @@ static int64_t round_up(int64_t value, int64_t multiple)
     return (value + multiple - 1) / multiple * multiple;
 }
 
-/* Whether one task for each group of heads is as much work for every thread: cut further, it would only convert keys and
- * values more often. */
+/* Whether one task for each group of heads is as much work for every thread: cut further, it would only convert keys
+ * and values more often. */
 static bool deals_evenly(const attn_forward_setup *setup, int64_t rows_of_task)
 {
     const attn_problem *problem = setup->problem;

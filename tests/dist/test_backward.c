@@ -141,8 +141,8 @@ static void check_file_plan(attn_input *input, const attn_plan *plan)
     attn_dist_destroy(dist);
 }
 
-/* Calls visit for every exchange with a backward pass, on every grid, the layouts and combines in turn. Returns how many
- * plans there were. */
+/* Calls visit for every exchange with a backward pass, on every grid, the layouts and combines in turn. Returns how
+ * many plans there were. */
 static int for_all_exchanges(const attn_problem *problem, void (*visit)(const attn_plan *plan, void *context),
                              void *context)
 {

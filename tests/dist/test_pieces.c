@@ -208,8 +208,8 @@ static void check_shape(const attn_problem *problem)
     free(o);
 }
 
-/* An exchange whose messages are cut: none is longer than the limit or than a row of all heads, and the result is that of
- * the definition. */
+/* An exchange whose messages are cut: none is longer than the limit or than a row of all heads, and the result is that
+ * of the definition. */
 static void check_exchange(const fixture *f, const attn_plan *plan, int64_t limit)
 {
     const attn_shape *s = &f->problem.shape;

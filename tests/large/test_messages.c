@@ -51,8 +51,8 @@ static uint16_t bits_at(int64_t i)
     return (uint16_t)(0x3000 + i % 4093);
 }
 
-/* Keys of few rows and very many heads: each rank has one or two rows, and two are more than 2^31 bytes. Each query is 1
- * in a place and 0 elsewhere, and so picks one element of each key for its scores. */
+/* Keys of few rows and very many heads: each rank has one or two rows, and two are more than 2^31 bytes. Each query is
+ * 1 in a place and 0 elsewhere, and so picks one element of each key for its scores. */
 static void test_exchange(void)
 {
     enum { D = 128 };

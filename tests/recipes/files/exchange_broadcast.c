@@ -1,8 +1,8 @@
 /* Exchange `broadcast`: the ranks of a sequence group send their keys and values to all others, one rank after the
  * other, and each part is computed on when it is there.
  *
- * Each rank hands its 2 hkv X bytes (X = B S/p D e) to p - 1 others, as with `allgather`, but in p rounds, so that a rank
- * holds one part of another at a time. A rank's own part is read where it is. */
+ * Each rank hands its 2 hkv X bytes (X = B S/p D e) to p - 1 others, as with `allgather`, but in p rounds, so that a
+ * rank holds one part of another at a time. A rank's own part is read where it is. */
 #include "dist/exchange.h"
 #include "dist/pieces.h"
 #include "dist/steps.h"

@@ -268,21 +268,25 @@ static void FN(load_numbers)(WORK *w, int64_t row)
     }
 }
 
-/* The rows of the block that may see a key of each panel, in whole tiles. */
+/* The last row of a tile. */
+static int FN(last_of_tile)(const WORK *w, int row)
+{
+    return (row + KEY_TILE < w->row_count ? row + KEY_TILE : w->row_count) - 1;
+}
+
+/* The tiles of rows that may see a key of each panel: those with keys on both sides of it too, as find_dq takes all
+ * panels between the ends of what a tile sees. Both ends never decrease with the row. */
 static void FN(find_panel_rows)(WORK *w)
 {
-    const int padded = (w->row_count + KEY_TILE - 1) / KEY_TILE * KEY_TILE;
     int from = 0, to = 0;
 
     for (int n = 0; n < w->panel_count; n++) {
-        while (from < w->row_count && w->hi[from] <= n * LANES)
-            from++;
+        while (from < w->row_count && w->hi[FN(last_of_tile)(w, from)] <= n * LANES)
+            from += KEY_TILE;
         while (to < w->row_count && w->lo[to] < (n + 1) * LANES)
-            to++;
-        w->panels[n].from = from / KEY_TILE * KEY_TILE;
-        w->panels[n].to = from < to ? (to + KEY_TILE - 1) / KEY_TILE * KEY_TILE : w->panels[n].from;
-        if (w->panels[n].to > padded)
-            w->panels[n].to = padded;
+            to += KEY_TILE;
+        w->panels[n].from = from;
+        w->panels[n].to = from < to ? to : from;
     }
 }
 
@@ -543,7 +547,7 @@ static void FN(find_dq)(const WORK *w)
 
     for (int64_t d = 0; d < w->dq_columns; d += LANES)
         for (int row = 0; row < w->row_count; row += KEY_TILE) {
-            const int last = (row + KEY_TILE < w->row_count ? row + KEY_TILE : w->row_count) - 1;
+            const int last = FN(last_of_tile)(w, row);
 
             FN(product_of_keys)
             (w->panels[0].ds + row * LANES, w->k_rows + d / LANES * w->k_stride, (int)w->lo[row], (int)w->hi[last],

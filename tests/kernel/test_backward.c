@@ -480,6 +480,97 @@ static void test_bytes(void)
     attn_segments_destroy(rows);
 }
 
+/* Query rows of two segments, as a rank has them in a zigzag layout, against all keys. */
+static void *run_segments(const attn_kernel *kernel, const fixture *f, const attn_segments *q_rows,
+                          const attn_segments *kv_rows)
+{
+    const attn_shape *s = &f->problem.shape;
+    const int64_t rows = fixture_elements(s, s->heads, q_rows->rows, 1), keys = s->kv_seq;
+    const attn_dtype dtype = f->problem.dtype;
+    double *d_o = make_d_o(s);
+    void *cut_d_o = converted(dtype, ATTN_FLOAT64, d_o, rows * s->v_head_dim);
+    void *o = calloc((size_t)(rows * s->v_head_dim), attn_dtype_size(dtype));
+    float *lse = calloc((size_t)rows, sizeof *lse);
+    void *dq = malloc((size_t)(rows * s->head_dim) * sizeof(float));
+    void *dk_data = malloc((size_t)(s->kv_heads * keys * s->head_dim) * sizeof(float));
+    void *dv_data = malloc((size_t)(s->kv_heads * keys * s->v_head_dim) * sizeof(float));
+    const attn_array k = attn_array_dense(f->k, s->kv_heads, keys, s->head_dim);
+    const attn_array v = attn_array_dense(f->v, s->kv_heads, keys, s->v_head_dim);
+    const attn_array dk = attn_array_dense(dk_data, s->kv_heads, keys, s->head_dim);
+    const attn_array dv = attn_array_dense(dv_data, s->kv_heads, keys, s->v_head_dim);
+    const attn_segments *const parts[] = {kv_rows};
+    const attn_backward_setup setup = {.problem = &f->problem,
+                                       .head_count = s->heads,
+                                       .kv_head_count = s->kv_heads,
+                                       .q_rows = q_rows,
+                                       .part_count = 1,
+                                       .part_rows = parts,
+                                       .dq_dtype = ATTN_FLOAT32,
+                                       .dkv_dtype = ATTN_FLOAT32,
+                                       .threads = 1};
+    const attn_backward_buffers buffers = {.q = attn_array_dense(f->q, s->heads, q_rows->rows, s->head_dim),
+                                           .o = attn_array_dense(o, s->heads, q_rows->rows, s->v_head_dim),
+                                           .d_o = attn_array_dense(cut_d_o, s->heads, q_rows->rows, s->v_head_dim),
+                                           .lse = attn_array_dense(lse, s->heads, q_rows->rows, 1),
+                                           .k = &k,
+                                           .v = &v,
+                                           .dq = attn_array_dense(dq, s->heads, q_rows->rows, s->head_dim),
+                                           .dk = &dk,
+                                           .dv = &dv};
+    attn_backward *backward;
+
+    for (int64_t r = 0; r < rows; r++)
+        lse[r] = 3;
+    TEST_OK(attn_backward_create(kernel, &setup, &backward, &attn_test_error));
+    for (int repeat = 0; repeat < 2; repeat++) /* the second finds what the first left in its scratch */
+        attn_backward_execute(backward, &buffers);
+    attn_backward_destroy(backward);
+    free(d_o);
+    free(cut_d_o);
+    free(o);
+    free(lse);
+    free(dk_data);
+    free(dv_data);
+    return dq;
+}
+
+/* A window and a gap: in one block, keys between those of neighbouring rows that neither sees. */
+static void test_gap_between_rows(void)
+{
+    static const int64_t begins[] = {0, 160}, lengths[] = {43, 417}, zero = 0, keys = 1000;
+    static const attn_dtype types[] = {ATTN_FLOAT32, ATTN_BFLOAT16};
+    attn_segments *q_rows, *kv_rows;
+
+    TEST_OK(attn_segments_create(2, begins, lengths, &q_rows, &attn_test_error));
+    TEST_OK(attn_segments_create(1, &zero, &keys, &kv_rows, &attn_test_error));
+    for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
+        attn_problem p = PROBLEM(1, 2, 1, keys, keys, 64, 64, types[t]);
+        const size_t count = (size_t)(2 * q_rows->rows * 64);
+        fixture f;
+        float *want;
+
+        p.mask.causal = true;
+        p.mask.window_left = 10;
+        p.score.scale = 0.125;
+        f = fixture_make(&p);
+        want = run_segments(attn_kernel_find("reference"), &f, q_rows, kv_rows);
+        for (size_t n = 0; n < attn_kernel_count(); n++) {
+            float *got;
+
+            if (!attn_kernel_available(attn_kernel_at(n), ATTN_PASS_BACKWARD, p.dtype, NULL, 0))
+                continue;
+            got = run_segments(attn_kernel_at(n), &f, q_rows, kv_rows);
+            for (size_t e = 0; e < count; e++)
+                TEST_CLOSE((double)got[e], (double)want[e], tolerance(&f));
+            free(got);
+        }
+        free(want);
+        fixture_drop(&f);
+    }
+    attn_segments_destroy(q_rows);
+    attn_segments_destroy(kv_rows);
+}
+
 static const attn_test tests[] = {
     {"the reference against differences", test_differences},
     {"the same with dropout", test_differences_with_dropout},
@@ -492,6 +583,7 @@ static const attn_test tests[] = {
     {"scale, softcap, ALiBi, sinks", test_scores},
     {"extreme scales", test_extreme_scales},
     {"the number of threads does not matter", test_threads_do_not_matter},
+    {"a gap between the query rows", test_gap_between_rows},
     {"scratch memory", test_bytes},
 };
 

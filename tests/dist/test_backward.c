@@ -2,6 +2,7 @@
  * itself. */
 #include "fixture.h"
 #include "harness.h"
+#include "plans.h"
 
 #include <attn/comm.h>
 #include <attn/dist.h>
@@ -141,42 +142,14 @@ static void check_file_plan(attn_input *input, const attn_plan *plan)
     attn_dist_destroy(dist);
 }
 
-/* Calls visit for every exchange with a backward pass, on every grid, the layouts and combines in turn. Returns how
- * many plans there were. */
-static int for_all_exchanges(const attn_problem *problem, void (*visit)(const attn_plan *plan, void *context),
-                             void *context)
-{
-    const int ranks = attn_comm_size(MPI_COMM_WORLD);
-    int plans = 0;
-
-    for (size_t e = 0; e < attn_exchange_count(); e++)
-        for (int head = 1; head <= ranks; head++) {
-            const attn_plan_options options = {.grid = {.seq = ranks / head, .head = head},
-                                               .exchange = attn_exchange_at(e),
-                                               .layout = attn_layout_at((size_t)plans % attn_layout_count()),
-                                               .combine = attn_combine_at((size_t)plans % attn_combine_count()),
-                                               .pass = ATTN_PASS_BACKWARD,
-                                               .threads = 1};
-            attn_plan plan;
-
-            if (ranks % head != 0 || attn_plan_make(problem, ranks, &options, &plan, NULL) != ATTN_OK)
-                continue;
-            visit(&plan, context);
-            plans++;
-        }
-    return plans;
-}
-
 static void visit_file(const attn_plan *plan, void *input)
 {
     check_file_plan(input, plan);
 }
 
-/* Every kernel on the grid 1 x P, and every exchange; returns how many plans there were, 0 for a file without
- * gradients. */
+/* Returns how many plans there were, 0 for a file without gradients. */
 static int check_file(const char *name, attn_dtype dtype)
 {
-    const int ranks = attn_comm_size(MPI_COMM_WORLD);
     attn_input *input;
     attn_problem problem;
     int plans = 0;
@@ -184,23 +157,8 @@ static int check_file(const char *name, attn_dtype dtype)
     TEST_OK(attn_input_open(MPI_COMM_WORLD, attn_test_data(name), &input, &attn_test_error));
     problem = *attn_input_problem(input);
     problem.dtype = dtype;
-    for (size_t k = 0; k < attn_kernel_count() && attn_input_has(input, ATTN_INPUT_EXPECTED_DQ); k++) {
-        const attn_plan_options options = {.grid = {.seq = 1, .head = ranks},
-                                           .exchange = attn_exchange_find("none"),
-                                           .layout = attn_layout_at(k % attn_layout_count()),
-                                           .combine = attn_combine_at(k % attn_combine_count()),
-                                           .kernel = attn_kernel_at(k),
-                                           .pass = ATTN_PASS_BACKWARD,
-                                           .threads = 1 + (int)(k % 2)};
-        attn_plan plan;
-
-        if (attn_plan_make(&problem, ranks, &options, &plan, NULL) != ATTN_OK)
-            continue;
-        check_file_plan(input, &plan);
-        plans++;
-    }
-    if (plans > 0)
-        plans += for_all_exchanges(&problem, visit_file, input);
+    if (attn_input_has(input, ATTN_INPUT_EXPECTED_DQ))
+        plans = test_plans(&problem, ATTN_PASS_BACKWARD, visit_file, input);
     TEST_OK(attn_input_close(input, &attn_test_error));
     return plans;
 }
@@ -275,7 +233,7 @@ static void check_problem(const attn_problem *problem)
 {
     fixture f = fixture_make(problem);
 
-    CU_ASSERT(for_all_exchanges(problem, visit_fixture, &f) > 0);
+    CU_ASSERT(test_plans(problem, ATTN_PASS_BACKWARD, visit_fixture, &f) > 0);
     fixture_drop(&f);
 }
 

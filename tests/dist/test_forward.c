@@ -3,6 +3,7 @@
 #include "fixture.h"
 #include "harness.h"
 #include "pass.h"
+#include "plans.h"
 
 #include <attn/comm.h>
 #include <attn/dist.h>
@@ -22,60 +23,6 @@ static pass execute(const fixture *f, const attn_plan *plan)
     pass_forward(&run);
     pass_forward(&run);
     return run;
-}
-
-/* A row of a table that no plan used would not be tested: which rows were. */
-typedef struct rows_used {
-    int exchanges[64], combines[64], layouts[64], kernels[64];
-} rows_used;
-
-static void expect_used(const int *used, size_t count)
-{
-    CU_ASSERT(count > 0 && count <= 64);
-    for (size_t n = 0; n < count; n++)
-        CU_ASSERT(used[n] > 0);
-}
-
-static void expect_all_used(const rows_used *used, const attn_problem *problem)
-{
-    expect_used(used->exchanges, attn_exchange_count());
-    expect_used(used->combines, attn_combine_count());
-    expect_used(used->layouts, attn_layout_count());
-    for (size_t k = 0; k < attn_kernel_count(); k++)
-        CU_ASSERT_EQUAL(used->kernels[k] > 0,
-                        attn_kernel_computes(attn_kernel_at(k), ATTN_PASS_FORWARD, problem, NULL, 0));
-}
-
-/* Calls visit for every plan that can run on all ranks: every row of every table is in one, whatever the problem and
- * the number of ranks. A plan that cannot run says why. */
-static void for_all_plans(const attn_problem *problem, void (*visit)(const attn_plan *plan, void *context),
-                          void *context)
-{
-    const int ranks = attn_comm_size(MPI_COMM_WORLD);
-    rows_used used = {{0}, {0}, {0}, {0}};
-
-    for (int head = 1; head <= ranks; head++)
-        for (size_t e = 0; ranks % head == 0 && e < attn_exchange_count(); e++)
-            for (size_t c = 0; c < attn_combine_count(); c++)
-                for (size_t l = 0; l < attn_layout_count(); l++)
-                    for (size_t k = 0; k < attn_kernel_count(); k++) {
-                        const attn_plan_options options = {.grid = {.seq = ranks / head, .head = head},
-                                                           .exchange = attn_exchange_at(e),
-                                                           .layout = attn_layout_at(l),
-                                                           .combine = attn_combine_at(c),
-                                                           .kernel = attn_kernel_at(k),
-                                                           .threads = 2};
-                        attn_error error = ATTN_ERROR_INIT;
-                        attn_plan plan;
-
-                        if (attn_plan_make(problem, ranks, &options, &plan, &error) != ATTN_OK) {
-                            CU_ASSERT(error.status == ATTN_UNSUPPORTED && error.message[0] != '\0');
-                            continue;
-                        }
-                        visit(&plan, context);
-                        used.exchanges[e]++, used.combines[c]++, used.layouts[l]++, used.kernels[k]++;
-                    }
-    expect_all_used(&used, problem);
 }
 
 static void visit(const attn_plan *plan, void *context)
@@ -103,7 +50,7 @@ static void check_all_plans(const attn_problem *problem)
 {
     fixture f = fixture_make(problem);
 
-    for_all_plans(problem, visit, &f);
+    test_plans(problem, ATTN_PASS_FORWARD, visit, &f);
     fixture_drop(&f);
 }
 
@@ -234,7 +181,7 @@ static void test_weights_sum_to_one(void)
     fixture_solve(&f);
     for (size_t n = 0; n < 4 * 33 * 3; n++)
         TEST_CLOSE(f.o[n], 1, 1e-14);
-    for_all_plans(&problem, visit, &f);
+    test_plans(&problem, ATTN_PASS_FORWARD, visit, &f);
     fixture_drop(&f);
 }
 
@@ -258,7 +205,7 @@ static void test_permuted_keys(void)
                 v[b] = value;
             }
     /* f.o still is the result for the old order. */
-    for_all_plans(&problem, visit, &f);
+    test_plans(&problem, ATTN_PASS_FORWARD, visit, &f);
     fixture_drop(&f);
 }
 
@@ -282,7 +229,7 @@ static void test_linear_in_values(void)
         v[n] = 2 * v[n] - 3 * w[n];
         f.o[n] = 2 * f.o[n] - 3 * g.o[n]; /* not solved again */
     }
-    for_all_plans(&problem, visit, &f);
+    test_plans(&problem, ATTN_PASS_FORWARD, visit, &f);
     fixture_drop(&f);
     fixture_drop(&g);
 }

@@ -1,6 +1,7 @@
 /* The reference cases and the real input through every kernel, exchange, combine, layout and grid of the ranks at hand.
  */
 #include "harness.h"
+#include "plans.h"
 
 #include <attn/comm.h>
 #include <attn/dist.h>
@@ -87,36 +88,23 @@ static void check_plan(attn_input *input, const attn_plan *plan)
     attn_dist_destroy(dist);
 }
 
+static void visit(const attn_plan *plan, void *input)
+{
+    check_plan(input, plan);
+}
+
 static int check_file(const char *name, attn_dtype dtype)
 {
-    const int ranks = attn_comm_size(MPI_COMM_WORLD);
     attn_input *input;
     attn_problem problem;
-    int plans = 0;
+    int plans;
 
     TEST_OK(attn_input_open(MPI_COMM_WORLD, attn_test_data(name), &input, &attn_test_error));
     if (input == NULL)
         return 0;
     problem = *attn_input_problem(input);
     problem.dtype = dtype;
-    for (int head = 1; head <= ranks; head++)
-        for (size_t e = 0; ranks % head == 0 && e < attn_exchange_count(); e++)
-            for (size_t l = 0; l < attn_layout_count(); l++)
-                for (size_t k = 0; k < attn_kernel_count(); k++) {
-                    const attn_plan_options options = {.grid = {.seq = ranks / head, .head = head},
-                                                       .exchange = attn_exchange_at(e),
-                                                       .layout = attn_layout_at(l),
-                                                       /* alternating, so that each meets each of the others */
-                                                       .combine = attn_combine_at((k + l) % attn_combine_count()),
-                                                       .kernel = attn_kernel_at(k),
-                                                       .threads = 1 + (int)(k % 2)};
-                    attn_plan plan;
-
-                    if (attn_plan_make(&problem, ranks, &options, &plan, NULL) != ATTN_OK)
-                        continue;
-                    check_plan(input, &plan);
-                    plans++;
-                }
+    plans = test_plans(&problem, ATTN_PASS_FORWARD, visit, input);
     TEST_OK(attn_input_close(input, &attn_test_error));
     return plans;
 }

@@ -4,6 +4,7 @@
 #include "fixture.h"
 #include "harness.h"
 #include "pass.h"
+#include "plans.h"
 
 #include <attn/comm.h>
 #include <attn/dist.h>
@@ -153,12 +154,16 @@ static void check_plan(const fixture *f, const attn_plan *plan)
     pass_finish(&run);
 }
 
+static void visit(const attn_plan *plan, void *f)
+{
+    check_plan(f, plan);
+}
+
 /* All exchanges, combines, layouts and grids; remainders, ranks without rows or heads, shared heads. */
 static void test_volumes(void)
 {
     static const int64_t shapes[][7] = {
         {2, 6, 3, 12, 12, 8, 4}, {2, 5, 5, 37, 41, 9, 6}, {1, 7, 1, 1, 64, 8, 8}, {3, 2, 2, 2, 3, 5, 7}};
-    const int ranks = attn_comm_size(MPI_COMM_WORLD);
 
     for (size_t n = 0; n < sizeof shapes / sizeof shapes[0]; n++)
         for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
@@ -170,22 +175,8 @@ static void test_volumes(void)
             problem.mask.window_left = dtype == ATTN_FLOAT32 ? 3 : -1;
             f = fixture_make(&problem);
 
-            for (int head = 1; head <= ranks; head++)
-                for (size_t e = 0; ranks % head == 0 && e < attn_exchange_count(); e++)
-                    for (size_t c = 0; c < attn_combine_count(); c++)
-                        for (size_t l = 0; l < attn_layout_count(); l++) {
-                            attn_plan_options options = {.grid = {.seq = ranks / head, .head = head},
-                                                         .exchange = attn_exchange_at(e),
-                                                         .layout = attn_layout_at(l),
-                                                         .combine = attn_combine_at(c)};
-                            attn_plan plan;
-
-                            for (int way = ATTN_PASS_FORWARD; way <= ATTN_PASS_BACKWARD; way++) {
-                                options.pass = (attn_pass)way;
-                                if (attn_plan_make(&problem, ranks, &options, &plan, NULL) == ATTN_OK)
-                                    check_plan(&f, &plan);
-                            }
-                        }
+            test_plans(&problem, ATTN_PASS_FORWARD, visit, &f);
+            test_plans(&problem, ATTN_PASS_BACKWARD, visit, &f);
             fixture_drop(&f);
         }
 }

@@ -23,7 +23,6 @@ unknown pass         | run --pass forwrad                | unknown pass "forwrad
 unknown scaling      | run --scaling week-seq            | unknown scaling "week-seq"; did you mean "weak-seq"?
 unknown format       | report --format md x              | unknown format "md"; did you mean "markdown"? accepted: text, markdown, csv
 training             | run --pass train                  | --pass train: this version has forward, backward and decode
-dropout              | run --dropout 0.1                 | --dropout: this version has no dropout
 value missing        | run --seq                         | --seq: a value is needed; see attnbench run --help
 value for a switch   | run --causal=1                    | --causal=1: a switch, it takes no value
 letters              | run --seq 12abc                   | --seq 12abc: a positive integer such as 4096 or 4k, a list 1024,2048 or a range
@@ -86,7 +85,11 @@ auto combine         | run --combine auto                | unknown combine "auto
 an empty name        | run --kernel ''                   | unknown kernel ""
 two passes           | run --pass forward,forward        | --pass forward,forward: one name is accepted
 layer to verify      | verify --pass layer x             | --pass layer: this version has
-hybrid               | run --hybrid 2x2                  | --hybrid: this version has no
+hybrid               | run --hybrid 3                    | --hybrid 3: PUxPR such as 2x4, a list of them or auto
+no ranks of a node   | run --node-ranks 0                | --node-ranks 0: a positive integer
+unknown transfer     | run --transfer fast               | unknown transfer "fast"; accepted: blocking, nonblocking, persistent, onesided, auto, all
+unknown inner        | run --inner left                  | unknown inner "left"; accepted: alltoall, ring
+no such transfer     | run --exchange ring --grid 1x1 --transfer blocking --seq 8 | nothing can run: exchange ring: no transfer blocking; it has
 file and --causal    | run --input x --causal            | --causal: not accepted with --input
 file and scaling     | run --input x --scaling weak-seq  | strong is accepted
 report in HTML       | report --format html x            | unknown format "html"; accepted: text, markdown, csv

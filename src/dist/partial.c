@@ -27,6 +27,12 @@ size_t attn_partial_lse_bytes(const attn_partial_rows *of)
     return (size_t)(of->plan->problem.shape.batch * of->heads * of->rows) * attn_dtype_size(sum_dtype(of));
 }
 
+void attn_partial_packed(const attn_partial_rows *of, const void *memory, attn_array *o, attn_array *lse)
+{
+    *o = attn_array_of_const(memory, of->heads, of->rows, of->plan->problem.shape.v_head_dim);
+    *lse = attn_array_of_const((const char *)memory + attn_partial_o_bytes(of), of->heads, of->rows, 1);
+}
+
 void attn_partial_merge(const attn_partial_rows *of, const attn_array *o, const attn_array *lse,
                         const attn_array *other_o, const attn_array *other_lse)
 {

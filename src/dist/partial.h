@@ -28,4 +28,8 @@ void attn_partial_finish(const attn_partial_rows *of, const attn_array *o, const
 size_t attn_partial_o_bytes(const attn_partial_rows *of);
 size_t attn_partial_lse_bytes(const attn_partial_rows *of);
 
+/* The arrays of a dense partial result in one piece of memory, o and then lse: as it is sent. The caller knows whether
+ * it may write there. */
+void attn_partial_packed(const attn_partial_rows *of, const void *memory, attn_array *o, attn_array *lse);
+
 #endif

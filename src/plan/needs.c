@@ -63,9 +63,15 @@ static void find_reach(attn_needs *needs)
 
     for (int j = 0; j < parts; j++) {
         needs->reach[j] = -1;
-        for (int away = 0; away < parts; away++)
+        for (int away = 0; away < parts; away++) {
             if (attn_needs_see(needs, (j + away) % parts, j))
                 needs->reach[j] = away;
+            if (away == 0 || !attn_needs_see(needs, j, (j + away) % parts))
+                continue;
+            needs->q_reach[j] = away;
+            if (needs->q_first[j] == 0)
+                needs->q_first[j] = away;
+        }
     }
 }
 
@@ -83,10 +89,13 @@ attn_status attn_needs_create(const attn_plan *plan, attn_needs **out, attn_erro
         needs->parts = parts;
         needs->need = attn_calloc_array((int64_t)parts * parts, sizeof *needs->need);
         needs->reach = attn_calloc_array(parts, sizeof *needs->reach);
+        needs->q_first = attn_calloc_array(parts, sizeof *needs->q_first);
+        needs->q_reach = attn_calloc_array(parts, sizeof *needs->q_reach);
         needs->q_rows = attn_calloc_array(parts, sizeof(attn_segments *));
         needs->kv_rows = attn_calloc_array(parts, sizeof(attn_segments *));
     }
-    if (needs == NULL || needs->need == NULL || needs->reach == NULL || needs->q_rows == NULL || needs->kv_rows == NULL)
+    if (needs == NULL || needs->need == NULL || needs->reach == NULL || needs->q_first == NULL ||
+        needs->q_reach == NULL || needs->q_rows == NULL || needs->kv_rows == NULL)
         status = attn_error_set(error, ATTN_MEMORY, "no memory for what %d parts need of each other", parts);
     for (int part = 0; part < parts && status == ATTN_OK; part++) {
         status = attn_layout_rows(plan->layout, problem->shape.seq, parts, part, &needs->q_rows[part], error);
@@ -124,6 +133,8 @@ void attn_needs_destroy(attn_needs *needs)
     }
     free(needs->need);
     free(needs->reach);
+    free(needs->q_first);
+    free(needs->q_reach);
     free(needs->q_rows);
     free(needs->kv_rows);
     free(needs);

@@ -9,8 +9,11 @@
 /* need[i * parts + j]: a query row of part i sees a key of part j, in some batch. */
 struct attn_needs {
     int parts;
-    bool *need;             /* [parts][parts] */
-    int *reach;             /* [parts] the largest (i - j) mod parts over the parts i that see part j; -1: none does */
+    bool *need; /* [parts][parts] */
+    int *reach; /* [parts] the largest (i - j) mod parts over the parts i that see part j; -1: none does */
+    int *q_first,
+        *q_reach; /* [parts] the smallest and the largest (i - j) mod parts over the other parts i of which part
+                               j sees keys; 0: it sees none but its own */
     attn_segments **q_rows; /* [parts] rows of each part, as the layout deals them */
     attn_segments **kv_rows;
 };

@@ -6,7 +6,9 @@
 #define EXCHANGE_LIST(X)                                                                                               \
     X(none)                                                                                                            \
     X(allgather)                                                                                                       \
-    X(ring)
+    X(ring)                                                                                                            \
+    X(ring_q)                                                                                                          \
+    X(tree)
 
 #define COMBINE_LIST(X)                                                                                                \
     X(allgather)                                                                                                       \

@@ -32,7 +32,7 @@ static void check(const attn_problem *problem, int parts, const attn_layout *lay
     TEST_OK(attn_plan_make(problem, parts, &options, &plan, &attn_test_error));
     TEST_OK(attn_needs_create(&plan, &needs, &attn_test_error));
     for (int j = 0; j < parts; j++) {
-        int reach = -1;
+        int reach = -1, q_first = 0, q_reach = 0;
 
         for (int i = 0; i < parts; i++) {
             const int away = (i - j + parts) % parts;
@@ -41,7 +41,14 @@ static void check(const attn_problem *problem, int parts, const attn_layout *lay
             if (attn_needs_see(needs, i, j) && away > reach)
                 reach = away;
         }
+        for (int away = 1; away < parts; away++)
+            if (attn_needs_see(needs, j, (j + away) % parts)) {
+                q_first = q_first == 0 ? away : q_first;
+                q_reach = away;
+            }
         CU_ASSERT_EQUAL(needs->reach[j], reach);
+        CU_ASSERT_EQUAL(needs->q_first[j], q_first);
+        CU_ASSERT_EQUAL(needs->q_reach[j], q_reach);
     }
     attn_needs_destroy(needs);
 }

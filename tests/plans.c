@@ -73,7 +73,7 @@ static void count_values(search *s)
     s->count[AXIS_LAYOUT] = (int)attn_layout_count();
     s->count[AXIS_COMBINE] = (int)attn_combine_count();
     s->count[AXIS_KERNEL] = (int)attn_kernel_count();
-    s->count[AXIS_NODES] = 3;
+    s->count[AXIS_NODES] = 4;
     for (int axis = 0; axis < AXES; axis++) {
         s->first[axis] = values;
         values += s->count[axis];
@@ -83,7 +83,7 @@ static void count_values(search *s)
 
 static bool make_candidate(const search *s, const int at[AXES], int threads, attn_plan *plan)
 {
-    static const int nodes[] = {0, 2, 1};
+    static const int nodes[] = {0, 2, 1, 3};
     const way *how = &s->ways[at[AXIS_WAY]];
     const int head = at[AXIS_GRID] + 1;
     const attn_plan_options options = {.grid = {.seq = s->ranks / head, .head = head},

@@ -80,3 +80,25 @@ void attn_partial_finish(const attn_partial_rows *of, const attn_array *o, const
                     attn_convert(dtype, to_lse_row, dtype, lse_row, 1);
             }
 }
+
+void attn_partial_add(const attn_plan *plan, int64_t bytes, void *to, const void *from)
+{
+    const attn_dtype dtype = attn_dtype_accumulator(plan->problem.dtype);
+    const int64_t count = bytes / (int64_t)attn_dtype_size(dtype);
+
+    if (dtype == ATTN_FLOAT64) {
+        double *restrict sums = to;
+        const double *restrict share = from;
+
+#pragma omp parallel for simd schedule(static) num_threads(plan->threads)
+        for (int64_t n = 0; n < count; n++)
+            sums[n] += share[n];
+    } else {
+        float *restrict sums = to;
+        const float *restrict share = from;
+
+#pragma omp parallel for simd schedule(static) num_threads(plan->threads)
+        for (int64_t n = 0; n < count; n++)
+            sums[n] += share[n];
+    }
+}

@@ -24,6 +24,11 @@ void attn_partial_merge(const attn_partial_rows *of, const attn_array *o, const 
 void attn_partial_finish(const attn_partial_rows *of, const attn_array *o, const attn_array *lse,
                          const attn_array *to_o, const attn_array *to_lse);
 
+/* Adds sums of gradients, `bytes` of accumulators, to others element by element.
+ *   to    inout
+ *   from  in, does not overlap it */
+void attn_partial_add(const attn_plan *plan, int64_t bytes, void *to, const void *from);
+
 /* Bytes of a partial result. */
 size_t attn_partial_o_bytes(const attn_partial_rows *of);
 size_t attn_partial_lse_bytes(const attn_partial_rows *of);

@@ -1,5 +1,6 @@
 #include "dist/ring.h"
 
+#include "dist/partial.h"
 #include "dist/transfers.h"
 
 #include <attn/memory.h>
@@ -334,28 +335,6 @@ static void list_sums(attn_ring *ring, int j, void *sums)
     list_arrays(ring, j, values_of_sums(ring, j, sums), problem->shape.v_head_dim, dtype, ring->dv);
 }
 
-/* sums += share, element by element. */
-static void add(attn_dtype dtype, int64_t bytes, void *sums, const void *share, int threads)
-{
-    const int64_t count = bytes / (int64_t)attn_dtype_size(dtype);
-
-    if (dtype == ATTN_FLOAT64) {
-        double *restrict to = sums;
-        const double *restrict from = share;
-
-#pragma omp parallel for simd schedule(static) num_threads(threads)
-        for (int64_t n = 0; n < count; n++)
-            to[n] += from[n];
-    } else {
-        float *restrict to = sums;
-        const float *restrict from = share;
-
-#pragma omp parallel for simd schedule(static) num_threads(threads)
-        for (int64_t n = 0; n < count; n++)
-            to[n] += from[n];
-    }
-}
-
 /* What a backward pass goes from and to. */
 typedef struct ring_pass {
     const void *k, *v;
@@ -400,7 +379,7 @@ static attn_status step_sums(attn_ring *ring, const ring_pass *pass, const ring_
     if (status != ATTN_OK)
         return status;
     if (s > 0 && attn_steps_see(ring->steps, s)) {
-        add(attn_dtype_accumulator(plan->problem.dtype), bytes, sums, share, plan->threads);
+        attn_partial_add(plan, bytes, sums, share);
         attn_lap(laps, ATTN_PHASE_MERGE);
     }
     if (reach <= 0)

@@ -8,7 +8,8 @@
     X(allgather)                                                                                                       \
     X(ring)                                                                                                            \
     X(ring_q)                                                                                                          \
-    X(tree)
+    X(tree)                                                                                                            \
+    X(hierarchical)
 
 #define COMBINE_LIST(X)                                                                                                \
     X(allgather)                                                                                                       \

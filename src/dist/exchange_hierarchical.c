@@ -2,11 +2,11 @@
  * "LoongTrain: Efficient Training of Long-Sequence LLMs with Head-Context Parallelism", section 4.2).
  *
  * With n nodes of m ranks, in outer step t the ranks of node g compute with the parts of node g - t (mod n). Those go
- * around in the node, m inner steps as in a ring, and meanwhile each rank hands the one that it had at first to the node
- * g + 1, so that what crosses the slow network has m steps of computing to hide behind and goes over all ranks' links at
- * once. Part a of a node begins at the rank a mod m of each node, so that nodes may have different numbers of ranks:
- * what belongs to one rank at a time is a block of parts. A part stops at the last node, and in each node at the last
- * rank, that has rows which see it. Where every rank is on one node this is the ring.
+ * around in the node, m inner steps as in a ring, and meanwhile each rank hands the one that it had at first to the
+ * node g + 1, so that what crosses the slow network has m steps of computing to hide behind and goes over all ranks'
+ * links at once. Part a of a node begins at the rank a mod m of each node, so that nodes may have different numbers of
+ * ranks: what belongs to one rank at a time is a block of parts. A part stops at the last node, and in each node at the
+ * last rank, that has rows which see it. Where every rank is on one node this is the ring.
  *
  * Backward, in each node the sums of dk and dv travel one step behind the part that they belong to, from the first rank
  * that sees it to the last, which sends them home; there the sums of the nodes are added in the order of the outer ring
@@ -364,8 +364,8 @@ static attn_status create(const attn_group *group, attn_exchange_state **out, at
 
 /* ---- Keys and values ---- */
 
-/* Lays out in a buffer the block of step u of outer step t, as far as its parts come here. Returns how many parts it has;
- * those that do not come have no place. */
+/* Lays out in a buffer the block of step u of outer step t, as far as its parts come here. Returns how many parts it
+ * has; those that do not come have no place. */
 static int lay_out(const hierarchical_state *state, int t, int u, char *buffer, placed_part *list)
 {
     const ring_view *view = &state->view;
@@ -508,8 +508,8 @@ static bool travels_at(const attn_part_way *way, int u)
     return way->last >= 0 && u >= way->first && u <= way->last;
 }
 
-/* Places the sums of a step's parts: this rank's share goes right where they travel if they begin here, and those of its
- * own part to the total. Receives what the ranks before made of them. */
+/* Places the sums of a step's parts: this rank's share goes right where they travel if they begin here, and those of
+ * its own part to the total. Receives what the ranks before made of them. */
 static void start_sums(hierarchical_state *state, int t, int u)
 {
     const ring_view *view = &state->view;

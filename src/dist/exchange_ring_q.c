@@ -1,17 +1,17 @@
 /* Exchange `ring-q`: queries travel from rank to rank, and keys and values stay (pass-Q of Yang et al. 2024, "Context
  * Parallelism for Scalable Million-Token Inference"). For few new rows over many kept keys.
  *
- * At step s rank r computes the rows of rank j = r - s (mod p) over its own keys, while it sends their q on to r + 1 and
- * receives that of the next step from r - 1. The partial results (o, lse) travel one step behind: r receives what the
- * ranks j + 1 ... r - 1 made of the rows while it computes, merges its own into it and hands it on, and the last rank
- * that has keys which the rows see sends it straight home. What a rank makes of its own rows stays there, and gets the
- * rest at the end: so the order of merges is that of the ring from the rank after the owner on, and then the owner. A
- * sink is added at home.
+ * At step s rank r computes the rows of rank j = r - s (mod p) over its own keys, while it sends their q on to r + 1
+ * and receives that of the next step from r - 1. The partial results (o, lse) travel one step behind: r receives what
+ * the ranks j + 1 ... r - 1 made of the rows while it computes, merges its own into it and hands it on, and the last
+ * rank that has keys which the rows see sends it straight home. What a rank makes of its own rows stays there, and gets
+ * the rest at the end: so the order of merges is that of the ring from the rank after the owner on, and then the owner.
+ * A sink is added at home.
  *
- * Volume: q stops at the last rank with keys that its rows see, `reach` steps away, and partial results begin at the first
- * such, `first` steps away: reach times hq X, and reach - first + 1 times B S/p hq a (Dv + 1) bytes of accumulators of
- * a bytes; a full mask has reach = p - 1, first = 1. So it hands over less than the ring where q rows are few beside
- * kv rows, or query heads share theirs with none. */
+ * Volume: q stops at the last rank with keys that its rows see, `reach` steps away, and partial results begin at the
+ * first such, `first` steps away: reach times hq X, and reach - first + 1 times B S/p hq a (Dv + 1) bytes of
+ * accumulators of a bytes; a full mask has reach = p - 1, first = 1. So it hands over less than the ring where q rows
+ * are few beside kv rows, or query heads share theirs with none. */
 #include "dist/exchange.h"
 #include "dist/own_keys.h"
 #include "dist/pieces.h"
@@ -169,7 +169,7 @@ static void start_step(ring_q_state *state, const void *q, int j, int s)
                                TAG_PARTIAL);
 }
 
-/* Computes the rows of step s. Their result begins at the first rank that has keys for them; a later one has a share. */
+/* Computes the rows of step s. The first rank that has keys for them begins their result; a later one has a share. */
 static void compute_step(ring_q_state *state, const attn_exchange_call *call, const void *q, int j, int s,
                          attn_laps *laps)
 {

@@ -2,11 +2,11 @@
  * (Shyam et al. 2024, "Tree Attention: Topology-aware Decoding for Long-Context Attention on GPU clusters"). For
  * decoding: a step takes 2 ceil(log2 p) rounds of small messages, where a ring takes p.
  *
- * The rows of each owner have a binomial tree of their own: the owner has seat 0, and the ranks that have keys which its
- * rows see have seats 1 ... n - 1 in the order of the ring from the owner on. Downwards q goes from seat t to t + d in
- * rounds d = ..., 4, 2, 1 (t a multiple of 2 d); each seat computes a partial result (o, lse) of the rows over its own
- * keys; upwards, d = 1, 2, 4, ..., seat t + d hands its packed result to t, which merges it. So the order of merges is
- * that of the seats, whatever arrives when. A sink is added at the owner. The trees of all owners take their rounds
+ * The rows of each owner have a binomial tree of their own: the owner has seat 0, and the ranks that have keys which
+ * its rows see have seats 1 ... n - 1 in the order of the ring from the owner on. Downwards q goes from seat t to t + d
+ * in rounds d = ..., 4, 2, 1 (t a multiple of 2 d); each seat computes a partial result (o, lse) of the rows over its
+ * own keys; upwards, d = 1, 2, 4, ..., seat t + d hands its packed result to t, which merges it. So the order of merges
+ * is that of the seats, whatever arrives when. A sink is added at the owner. The trees of all owners take their rounds
  * together.
  *
  * Volume: for T rows of an owner every other seat receives q once, B T hq D e bytes, and sends B T hq a (Dv + 1) bytes
@@ -145,8 +145,8 @@ static int64_t packed_bytes(const tree_state *state, int j)
     return attn_own_keys_packed_bytes(state->base.group.plan, state->base.group.needs, state->base.group.part, j);
 }
 
-/* Takes the seats, and makes room for what other owners' rows need. Packed results stand before q, whose elements may be
- * smaller. */
+/* Takes the seats, and makes room for what other owners' rows need. Packed results stand before q, whose elements may
+ * be smaller. */
 static attn_status take_places(tree_state *state, attn_error *error)
 {
     const attn_group *group = &state->base.group;

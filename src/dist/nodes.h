@@ -1,5 +1,5 @@
-/* Which ranks of a sequence group share a node, and how parts of the keys go from node to node: a ring of nodes around a
- * ring of each node's ranks.
+/* Which ranks of a sequence group share a node, and how parts of the keys go from node to node: a ring of nodes around
+ * a ring of each node's ranks.
  *
  * In outer step t the node g has the parts of the ranks of node g - t (mod the nodes). Part a of a node begins at rank
  * a mod m of another with m ranks, goes around there, and is handed on to the next node by the rank where it began. */

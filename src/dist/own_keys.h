@@ -1,8 +1,8 @@
 /* Queries that come to the keys: rows of any rank of a sequence group over this rank's own keys, as partial results.
  *
- * What the exchanges have in common that move queries and partial results (partial.h): the kernel's passes, one for each
- * rank whose rows see keys of this one, and where the partial result of this rank's own rows is gathered. Nothing here
- * communicates. */
+ * What the exchanges have in common that move queries and partial results (partial.h): the kernel's passes, one for
+ * each rank whose rows see keys of this one, and where the partial result of this rank's own rows is gathered. Nothing
+ * here communicates. */
 #ifndef DIST_OWN_KEYS_H
 #define DIST_OWN_KEYS_H
 
@@ -44,8 +44,8 @@ void attn_own_keys_end(attn_own_keys *keys, attn_laps *laps);
 int64_t attn_own_keys_q_bytes(const attn_plan *plan, const attn_needs *needs, const attn_part *part, int j);
 int64_t attn_own_keys_packed_bytes(const attn_plan *plan, const attn_needs *needs, const attn_part *part, int j);
 
-/* Bytes that create allocates for partial results: o of the rank's rows where the problem's dtype is not its accumulator
- * and others have keys that they see. */
+/* Bytes that create allocates for partial results: o of the rank's rows where the problem's dtype is not its
+ * accumulator and others have keys that they see. */
 double attn_own_keys_extra_bytes(const attn_plan *plan, const attn_needs *needs, const attn_part *part);
 
 #endif

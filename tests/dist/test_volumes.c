@@ -12,7 +12,7 @@
 #include <mpi.h>
 #include <stdlib.h>
 
-static double sent_bytes, sent_messages;
+static double sent_bytes, sent_messages, largest_message;
 
 static void count_sent(MPI_Comm comm, int to, int64_t items, MPI_Datatype type)
 {
@@ -24,6 +24,7 @@ static void count_sent(MPI_Comm comm, int to, int64_t items, MPI_Datatype type)
         return;
     sent_bytes += (double)items * size;
     sent_messages++;
+    largest_message = (double)items * size > largest_message ? (double)items * size : largest_message;
 }
 
 static void count_sent_to_all(MPI_Comm comm, int64_t items, MPI_Datatype type)
@@ -181,8 +182,54 @@ static void test_volumes(void)
         }
 }
 
+/* Decoding: T rows of one owner go to all ranks in ceil(log2 p) rounds, and come back as B T hq 4 (Dv + 1) bytes a
+ * message, one from each other rank. */
+static void test_tree(void)
+{
+    enum { BATCH = 3, HEADS = 4, D = 8, DV = 12 };
+    const int ranks = attn_comm_size(MPI_COMM_WORLD);
+    const double q = BATCH * HEADS * D * 4, packed = BATCH * HEADS * 4 * (DV + 1);
+    int rounds = 0;
+
+    while (1 << rounds < ranks)
+        rounds++;
+    for (int owned = 1; owned <= 3; owned += 2) { /* one row in all; T = 3 rows of every owner */
+        const int64_t rows = owned == 1 ? 1 : (int64_t)owned * ranks;
+        attn_problem problem = PROBLEM(BATCH, HEADS, 2, rows, 50, D, DV, ATTN_FLOAT32);
+        const attn_plan_options options = {.grid = {ranks, 1}, .exchange = attn_exchange_find("tree")};
+        fixture f = fixture_make(&problem);
+        attn_plan plan;
+        attn_dist *dist;
+        int owner;
+        pass run;
+
+        TEST_OK(attn_plan_make(&problem, ranks, &options, &plan, &attn_test_error));
+        TEST_OK(attn_dist_create(MPI_COMM_WORLD, &plan, &dist, &attn_test_error));
+        run = pass_make(&f, dist);
+        sent_bytes = sent_messages = largest_message = 0;
+        owner = attn_dist_part(dist)->q_rows->rows > 0;
+        pass_forward(&run);
+        if (ranks > 1 && (owned > 1 || !owner))
+            TEST_CLOSE(largest_message, owned * packed, 0);
+        if (owned == 1 && owner) /* q to a child in each round */
+            TEST_CLOSE(sent_bytes, rounds * q, 0);
+        if (owned == 1)
+            CU_ASSERT(sent_messages <= rounds + !owner);
+        if (owned > 1) {
+            double sums[2] = {sent_bytes, sent_messages};
+
+            TEST_OK(attn_comm_sum(MPI_COMM_WORLD, sums, 2, &attn_test_error));
+            TEST_CLOSE(sums[0], ranks * (ranks - 1.0) * owned * (q + packed), 0);
+            TEST_CLOSE(sums[1], 2.0 * ranks * (ranks - 1.0), 0);
+        }
+        pass_finish(&run);
+        fixture_drop(&f);
+    }
+}
+
 static const attn_test tests[] = {
     {"what is predicted is what is sent", test_volumes},
+    {"decoding in a tree sends one packed result", test_tree},
 };
 
 int main(int argc, char **argv)

@@ -139,3 +139,73 @@ void attn_needs_destroy(attn_needs *needs)
     free(needs->kv_rows);
     free(needs);
 }
+
+/* Batches differ by kv_len, which cuts all intervals of a batch at their ends: where it is largest all keys are seen
+ * that any batch sees. */
+static int64_t widest_batch(const attn_problem *problem)
+{
+    int64_t widest = 0;
+
+    for (int64_t b = 1; problem->mask.kv_len != NULL && b < problem->shape.batch; b++)
+        if (problem->mask.kv_len[b] > problem->mask.kv_len[widest])
+            widest = b;
+    return widest;
+}
+
+attn_status attn_needs_places(const attn_problem *problem, const attn_needs *needs, int i, int j, attn_segments **out,
+                              attn_error *error)
+{
+    const attn_segments *rows = needs->q_rows[i], *keys = needs->kv_rows[j];
+    attn_interval *list = attn_calloc_array(rows->count + 1, sizeof *list);
+    int64_t *begins = attn_calloc_array(rows->count + 1, sizeof *begins);
+    int64_t *lengths = attn_calloc_array(rows->count + 1, sizeof *lengths);
+    attn_status status;
+
+    *out = NULL;
+    if (list == NULL || begins == NULL || lengths == NULL) {
+        status = attn_error_set(error, ATTN_MEMORY, "no memory for %lld intervals", (long long)rows->count);
+    } else {
+        const int64_t count = list_keys(problem, widest_batch(problem), rows, list);
+
+        for (int64_t n = 0; n < count; n++) {
+            begins[n] = attn_segments_below(keys, list[n].lo);
+            lengths[n] = attn_segments_below(keys, list[n].hi) - begins[n];
+        }
+        status = attn_segments_create(count, begins, lengths, out, error);
+    }
+    free(list);
+    free(begins);
+    free(lengths);
+    return status;
+}
+
+attn_status attn_needs_rows(const attn_segments *part, const attn_segments *places, attn_segments **out,
+                            attn_error *error)
+{
+    const int64_t most = part->count + places->count;
+    int64_t *begins = attn_calloc_array(most + 1, sizeof *begins);
+    int64_t *lengths = attn_calloc_array(most + 1, sizeof *lengths);
+    attn_status status;
+    int64_t count = 0;
+
+    *out = NULL;
+    if (begins == NULL || lengths == NULL) {
+        status = attn_error_set(error, ATTN_MEMORY, "no memory for %lld segments", (long long)most);
+    } else {
+        for (int64_t n = 0; n < places->count; n++) {
+            const int64_t end = places->list[n].begin + places->list[n].length;
+
+            for (int64_t place = places->list[n].begin; place < end; place += lengths[count++]) {
+                const attn_segment *from = &part->list[attn_segments_find(part, place)];
+                const int64_t left = from->offset + from->length - place;
+
+                begins[count] = from->begin + (place - from->offset);
+                lengths[count] = left < end - place ? left : end - place;
+            }
+        }
+        status = attn_segments_create(count, begins, lengths, out, error);
+    }
+    free(begins);
+    free(lengths);
+    return status;
+}

@@ -33,4 +33,16 @@ static inline bool attn_needs_see(const attn_needs *needs, int i, int j)
  * other see keys next to each other, so their union is an interval as well. */
 attn_interval attn_needs_keys(const attn_problem *problem, int64_t b, int64_t first, int64_t count);
 
+/* The local rows of part j that part i sees in some batch: what i needs of j, and no row more.
+ *   out  out, destroyed by the caller with attn_segments_destroy; NULL on failure
+ * ATTN_MEMORY. */
+attn_status attn_needs_places(const attn_problem *problem, const attn_needs *needs, int i, int j, attn_segments **out,
+                              attn_error *error);
+
+/* The rows that stand at some local rows of a part, as rows of the sequence: a part of their own.
+ *   out  out, as above
+ * ATTN_MEMORY. */
+attn_status attn_needs_rows(const attn_segments *part, const attn_segments *places, attn_segments **out,
+                            attn_error *error);
+
 #endif

@@ -9,7 +9,8 @@
     X(ring)                                                                                                            \
     X(ring_q)                                                                                                          \
     X(tree)                                                                                                            \
-    X(hierarchical)
+    X(hierarchical)                                                                                                    \
+    X(halo)
 
 #define COMBINE_LIST(X)                                                                                                \
     X(allgather)                                                                                                       \

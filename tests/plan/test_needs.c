@@ -22,6 +22,29 @@ static bool sees(const attn_problem *problem, const attn_segments *rows, const a
     return false;
 }
 
+/* The rows of part j that part i sees, each tried alone, and their numbers in the sequence. */
+static void check_places(const attn_problem *problem, const attn_needs *needs, int i, int j)
+{
+    const attn_segments *keys = needs->kv_rows[j];
+    attn_segments *places, *rows;
+
+    TEST_OK(attn_needs_places(problem, needs, i, j, &places, &attn_test_error));
+    TEST_OK(attn_needs_rows(keys, places, &rows, &attn_test_error));
+    CU_ASSERT_EQUAL(places->rows, rows->rows);
+    for (int64_t k = 0; k < keys->rows; k++) {
+        attn_segment one = {attn_segments_global(keys, k), 1, 0};
+        const attn_segments alone = {&one, 1, 1};
+        const int64_t before = attn_segments_below(places, k);
+        const bool listed = attn_segments_below(places, k + 1) > before;
+
+        CU_ASSERT_EQUAL(listed, sees(problem, needs->q_rows[i], &alone));
+        if (listed)
+            CU_ASSERT_EQUAL(attn_segments_global(rows, before), one.begin);
+    }
+    attn_segments_destroy(places);
+    attn_segments_destroy(rows);
+}
+
 static void check(const attn_problem *problem, int parts, const attn_layout *layout)
 {
     const attn_plan_options options = {
@@ -38,6 +61,8 @@ static void check(const attn_problem *problem, int parts, const attn_layout *lay
             const int away = (i - j + parts) % parts;
 
             CU_ASSERT_EQUAL(attn_needs_see(needs, i, j), sees(problem, needs->q_rows[i], needs->kv_rows[j]));
+            if (parts % 3 == 0) /* some are enough */
+                check_places(problem, needs, i, j);
             if (attn_needs_see(needs, i, j) && away > reach)
                 reach = away;
         }

@@ -66,6 +66,13 @@ void attn_transfers_receive(attn_transfers *transfers, void *data, int64_t bytes
     }
 }
 
+void attn_transfers_take(attn_transfers *transfers, MPI_Request request, int code)
+{
+    assert(transfers->count < transfers->capacity);
+    transfers->requests[transfers->count++] = request;
+    note(transfers, code);
+}
+
 static void test(void *context)
 {
     attn_transfers *transfers = context;
@@ -83,7 +90,7 @@ attn_progress attn_transfers_progress(attn_transfers *transfers)
 attn_status attn_transfers_wait(attn_transfers *transfers, attn_error *error)
 {
     const int code = transfers->code;
-    attn_status status = attn_comm_check(code, "MPI_Isend or MPI_Irecv", error);
+    attn_status status = attn_comm_check(code, "a call that starts a transfer", error);
 
     if (status == ATTN_OK)
         status = attn_comm_check(MPI_Waitall(transfers->count, transfers->requests, MPI_STATUSES_IGNORE), "MPI_Waitall",

@@ -25,6 +25,10 @@ void attn_transfers_release(attn_transfers *transfers);
 void attn_transfers_send(attn_transfers *transfers, const void *data, int64_t bytes, int to, int tag);
 void attn_transfers_receive(attn_transfers *transfers, void *data, int64_t bytes, int from, int tag);
 
+/* Takes the request of another call, a collective one, among those under way.
+ *   code  in, what the call returned */
+void attn_transfers_take(attn_transfers *transfers, MPI_Request request, int code);
+
 /* Drives what is under way: the progress of a kernel. */
 attn_progress attn_transfers_progress(attn_transfers *transfers);
 

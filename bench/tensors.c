@@ -41,7 +41,7 @@ static attn_status create_gradients(const attn_dist *dist, int64_t q, int64_t kv
     return ATTN_OK;
 }
 
-attn_status tensors_create(const attn_dist *dist, tensors *out, attn_error *error)
+attn_status tensors_create(attn_dist *dist, tensors *out, attn_error *error)
 {
     const attn_plan *plan = attn_dist_plan(dist);
     const attn_part *part = attn_dist_part(dist);
@@ -52,8 +52,12 @@ attn_status tensors_create(const attn_dist *dist, tensors *out, attn_error *erro
     const int64_t o = shape->batch * attn_dist_output_heads(dist) * part->q_rows->rows;
 
     out->q = tensor_allocate(q * shape->head_dim, dtype);
-    out->k = tensor_allocate(kv * shape->head_dim, dtype);
-    out->v = tensor_allocate(kv * shape->v_head_dim, dtype);
+    attn_dist_own_memory(dist, &out->k, &out->v);
+    out->borrowed_kv = out->k != NULL;
+    if (!out->borrowed_kv) {
+        out->k = tensor_allocate(kv * shape->head_dim, dtype);
+        out->v = tensor_allocate(kv * shape->v_head_dim, dtype);
+    }
     out->o = tensor_allocate(o * shape->v_head_dim, dtype);
     out->lse = tensor_allocate(q, attn_dtype_accumulator(dtype));
     if (out->q == NULL || out->k == NULL || out->v == NULL || out->o == NULL || out->lse == NULL)
@@ -66,8 +70,10 @@ attn_status tensors_create(const attn_dist *dist, tensors *out, attn_error *erro
 void tensors_release(tensors *arrays)
 {
     free(arrays->q);
-    free(arrays->k);
-    free(arrays->v);
+    if (!arrays->borrowed_kv) {
+        free(arrays->k);
+        free(arrays->v);
+    }
     free(arrays->o);
     free(arrays->lse);
     free(arrays->d_o);

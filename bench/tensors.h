@@ -8,12 +8,14 @@
 
 typedef struct tensors {
     void *q, *k, *v, *o, *lse; /* owned; see attn_dist_buffers for their extents */
+    bool borrowed_kv;          /* k and v are memory of the exchange */
     void *d_o, *dq, *dk, *dv;  /* owned, of plans of the backward pass; see attn_dist_backward_buffers */
 } tensors;
 
 /* Memory for a rank's arrays; not collective. o, lse and gradients are NaN, so that a row which is never written is
- * found. out is released with tensors_release, on failure too. ATTN_MEMORY. */
-attn_status tensors_create(const attn_dist *dist, tensors *out, attn_error *error);
+ * found. k and v are where the exchange has them best. out is released with tensors_release, on failure too, and
+ * used as long as the dist. ATTN_MEMORY. */
+attn_status tensors_create(attn_dist *dist, tensors *out, attn_error *error);
 void tensors_release(tensors *arrays);
 
 attn_dist_buffers tensors_buffers(const tensors *arrays);

@@ -60,28 +60,38 @@ static attn_status split(attn_dist *dist, MPI_Comm comm, attn_error *error)
     return status;
 }
 
-/* Everything that a rank may fail at alone; the caller agrees on the outcome. */
+/* What an exchange and a combine are created from. */
+static attn_group make_group(const attn_dist *dist, MPI_Comm comm, int64_t message_bytes)
+{
+    return (attn_group){.comm = comm,
+                        .plan = &dist->plan,
+                        .part = dist->part,
+                        .needs = dist->needs,
+                        .message_bytes = message_bytes,
+                        .dkv_dtype =
+                            dist->gradients != NULL ? attn_gradients_dtype(dist->gradients) : dist->plan.problem.dtype};
+}
+
+/* What a rank may fail at alone; the caller agrees on the outcome. */
 static attn_status create_local(attn_dist *dist, int64_t message_bytes, attn_error *error)
 {
     const attn_plan *plan = &dist->plan;
-    attn_group group = {.comm = dist->head_comm,
-                        .plan = plan,
-                        .part = dist->part,
-                        .message_bytes = message_bytes,
-                        .dkv_dtype = plan->problem.dtype};
     attn_status status = attn_needs_create(plan, &dist->needs, error);
+    const attn_group group = make_group(dist, dist->head_comm, message_bytes);
 
-    group.needs = dist->needs;
     if (status == ATTN_OK)
         status = plan->combine->ops->create(&group, &dist->combine, error);
     if (status == ATTN_OK && plan->pass == ATTN_PASS_BACKWARD)
         status = attn_gradients_create(&group, &dist->gradients, error);
-    if (status != ATTN_OK)
-        return status;
-    group.comm = dist->seq_comm;
-    if (dist->gradients != NULL)
-        group.dkv_dtype = attn_gradients_dtype(dist->gradients);
-    return attn_exchange_of(plan)->ops->create(&group, &dist->exchange, error);
+    return status;
+}
+
+/* Collective over the sequence group: all ranks have come here. */
+static attn_status create_exchange(attn_dist *dist, int64_t message_bytes, attn_error *error)
+{
+    const attn_group group = make_group(dist, dist->seq_comm, message_bytes);
+
+    return attn_exchange_of(&dist->plan)->ops->create(&group, &dist->exchange, error);
 }
 
 attn_status attn_dist_create(MPI_Comm comm, const attn_plan *plan, attn_dist **out, attn_error *error)
@@ -109,8 +119,12 @@ attn_status attn_dist_create_limited(MPI_Comm comm, const attn_plan *plan, int64
         status = split(dist, comm, error);
     if (status == ATTN_OK)
         status = attn_comm_agree(comm, create_local(dist, message_bytes, error), error);
-    if (status == ATTN_MPI && dist != NULL) /* freeing a communicator waits for others, who may be elsewhere */
+    if (status == ATTN_OK)
+        status = attn_comm_agree(comm, create_exchange(dist, message_bytes, error), error);
+    if (status == ATTN_MPI && dist != NULL) { /* freeing what is common waits for others, who may be elsewhere */
         dist->comm = dist->seq_comm = dist->head_comm = MPI_COMM_NULL;
+        dist->exchange = NULL;
+    }
     if (status != ATTN_OK) {
         attn_dist_destroy(dist);
         return status;

@@ -10,7 +10,8 @@
     X(ring_q)                                                                                                          \
     X(tree)                                                                                                            \
     X(hierarchical)                                                                                                    \
-    X(halo)
+    X(halo)                                                                                                            \
+    X(shared)
 
 #define COMBINE_LIST(X)                                                                                                \
     X(allgather)                                                                                                       \

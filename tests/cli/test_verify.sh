@@ -39,7 +39,9 @@ check "layer files are listed" holds "$out" 'not checked: layer files: this vers
 expect 2 0 verify --exchange none "$golden"/gqa.h5 "$golden/causal.h5"
 check "gradients are checked" holds "$out" '10 checked: 10 PASS, 0 FAIL; 0 not checked'
 expect 2 0 verify --exchange allgather "$golden/causal.h5"
-check "gradients are listed" grep -q 'expected/dq .*not checked: exchange allgather: it has no backward pass' "$out"
+check "gradients are checked over an exchange" holds "$out" '5 checked: 5 PASS, 0 FAIL; 0 not checked'
+expect 2 0 verify --exchange ring-q "$golden/causal.h5"
+check "gradients are listed" grep -q 'expected/dq .*not checked: exchange ring-q: it has no backward pass' "$out"
 for array in dq dk dv; do
     cp "$golden/gqa.h5" bad.h5 && chmod u+w bad.h5
     corrupt bad.h5 expected/$array

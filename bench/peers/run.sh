@@ -2,6 +2,7 @@
 # Times attnbench's library, ONNX Runtime and PyTorch side by side; README.md says how, and what the numbers mean.
 #
 #   bench/peers/run.sh [--quick] [OPTIONS of peers.py]      --help lists them
+#   bench/peers/run.sh --distributed [OPTIONS of distributed.py]      two processes, beside PyTorch with gloo
 #
 # Builds the library in build/peers and installs the packages of requirements.txt in build/peers-venv (3.1 GB to fetch,
 # 5.5 GB of disk, once). Leaves all times in build/peers/peers.json and build/peers/peers.csv. Exit 0: all results are
@@ -30,5 +31,12 @@ fi
 
 # What PyTorch compiles stays in build/, and is compiled by no processes that go on waiting.
 export PYTHONDONTWRITEBYTECODE=1 TORCHINDUCTOR_CACHE_DIR=$root/build/peers/inductor TORCHINDUCTOR_COMPILE_THREADS=1
+if [ "${1:-}" = --distributed ]; then
+    shift
+    # shellcheck source=jobs/mpi-env.sh
+    . "$root/jobs/mpi-env.sh"
+    attn_mpi_one_machine 2
+    exec "$python" "$here/distributed.py" --attnbench "$root/build/peers/attnbench" "$@"
+fi
 exec "$python" "$here/peers.py" --library "$root/build/peers/attn_peer.so" \
     --json "$root/build/peers/peers.json" --csv "$root/build/peers/peers.csv" "$@"

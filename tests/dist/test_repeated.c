@@ -123,6 +123,26 @@ static void check_problem(const attn_problem *problem)
     fixture_drop(&f);
 }
 
+/* Every exchange on every layout, with one sequence group of all ranks. */
+static void check_layouts(const attn_problem *problem)
+{
+    const int ranks = attn_comm_size(MPI_COMM_WORLD);
+    fixture f = fixture_make(problem);
+
+    for (size_t e = 0; e < attn_exchange_count(); e++)
+        for (size_t l = 0; l < attn_layout_count(); l++) {
+            const attn_plan_options options = {.grid = {ranks, 1},
+                                               .exchange = attn_exchange_at(e),
+                                               .layout = attn_layout_at(l),
+                                               .pass = ATTN_PASS_BACKWARD};
+            attn_plan plan;
+
+            if (attn_plan_make(problem, ranks, &options, &plan, NULL) == ATTN_OK)
+                check_plan(&f, &plan, ATTN_MESSAGE_BYTES);
+        }
+    fixture_drop(&f);
+}
+
 static void test_types(void)
 {
     for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++) {
@@ -144,6 +164,9 @@ static void test_masks(void)
     window.mask.causal = true;
     window.mask.window_left = 5;
     check_problem(&window);
+    window.mask.causal = false; /* zigzag: two runs of rows from one neighbour */
+    window.mask.window_right = 3;
+    check_layouts(&window);
     padding.mask.kv_len = kv_len;
     check_problem(&padding);
     check_problem(&few);

@@ -1,5 +1,5 @@
-/* The bytes and messages that every exchange and combine predicts are those that it sends: the MPI calls of a pass are
- * counted by wrapping them. Nominal: what a rank must hand to each other rank, without itself. A call that is not
+/* The bytes and messages that every exchange and combine predicts are those that it sends, and the memory is what it
+ * allocates: the MPI calls of a pass and the allocations of a plan are counted by wrapping them. Nominal: what a rank must hand to each other rank, without itself. A call that is not
  * wrapped here counts as nothing, so that an exchange that uses one fails until it is added. */
 #include "fixture.h"
 #include "harness.h"
@@ -13,6 +13,57 @@
 #include <stdlib.h>
 
 static double sent_bytes, sent_messages, largest_message;
+
+/* What a plan allocates for its exchange and combine; the memory of kernels (tasks, scratch) is their own. The linker
+ * leads these calls here (tests/CMakeLists.txt). */
+static double allocated_bytes;
+static int inside_kernel;
+
+void *__real_attn_aligned_alloc(size_t bytes);
+void *__wrap_attn_aligned_alloc(size_t bytes);
+attn_status __real_attn_forward_create(const attn_kernel *kernel, const attn_forward_setup *setup, attn_forward **out,
+                                       attn_error *error);
+attn_status __wrap_attn_forward_create(const attn_kernel *kernel, const attn_forward_setup *setup, attn_forward **out,
+                                       attn_error *error);
+attn_status __real_attn_backward_create(const attn_kernel *kernel, const attn_backward_setup *setup,
+                                        attn_backward **out, attn_error *error);
+attn_status __wrap_attn_backward_create(const attn_kernel *kernel, const attn_backward_setup *setup,
+                                        attn_backward **out, attn_error *error);
+
+void *__wrap_attn_aligned_alloc(size_t bytes)
+{
+    if (inside_kernel == 0)
+        allocated_bytes += (double)bytes;
+    return __real_attn_aligned_alloc(bytes);
+}
+
+attn_status __wrap_attn_forward_create(const attn_kernel *kernel, const attn_forward_setup *setup, attn_forward **out,
+                                       attn_error *error)
+{
+    attn_status status;
+
+    inside_kernel++;
+    status = __real_attn_forward_create(kernel, setup, out, error);
+    inside_kernel--;
+    return status;
+}
+
+attn_status __wrap_attn_backward_create(const attn_kernel *kernel, const attn_backward_setup *setup,
+                                        attn_backward **out, attn_error *error)
+{
+    attn_status status;
+
+    inside_kernel++;
+    status = __real_attn_backward_create(kernel, setup, out, error);
+    inside_kernel--;
+    return status;
+}
+
+int MPI_Win_allocate_shared(MPI_Aint size, int unit, MPI_Info info, MPI_Comm comm, void *base, MPI_Win *window)
+{
+    allocated_bytes += (double)(size > 1 ? size : 0); /* a window of nothing has one byte */
+    return PMPI_Win_allocate_shared(size, unit, info, comm, base, window);
+}
 
 static void count_sent(MPI_Comm comm, int to, int64_t items, MPI_Datatype type)
 {
@@ -143,7 +194,9 @@ static void check_plan(const fixture *f, const attn_plan *plan)
     pass run;
 
     TEST_OK(attn_plan_predict(plan, attn_comm_rank(MPI_COMM_WORLD), &predicted, &attn_test_error));
+    allocated_bytes = 0;
     TEST_OK(attn_dist_create(MPI_COMM_WORLD, plan, &dist, &attn_test_error));
+    TEST_CLOSE(allocated_bytes, predicted.extra_bytes, 0);
     run = pass_make(f, dist);
     sent_bytes = sent_messages = 0;
     if (plan->pass == ATTN_PASS_BACKWARD)
@@ -228,7 +281,7 @@ static void test_tree(void)
 }
 
 static const attn_test tests[] = {
-    {"what is predicted is what is sent", test_volumes},
+    {"what is predicted is what is sent and allocated", test_volumes},
     {"decoding in a tree sends one packed result", test_tree},
 };
 

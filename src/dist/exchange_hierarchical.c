@@ -336,6 +336,12 @@ static attn_status make_buffers(hierarchical_state *state, attn_error *error)
         status = attn_transfers_create(group->comm, group->message_bytes, 2 * parts, 2 * sums, &state->dkv, error);
     for (int n = 0; n < 2 && status == ATTN_OK; n++)
         status = attn_transfers_create(group->comm, group->message_bytes, 1, home, &state->homes[n], error);
+    if (status == ATTN_OK)
+        status = attn_transfers_choose(&state->between, group->plan->transfer, view->nodes.count, error);
+    if (status == ATTN_OK)
+        status = attn_transfers_choose(&state->within, group->plan->transfer, view->nodes.count * view->size, error);
+    if (status == ATTN_OK)
+        status = attn_transfers_choose(&state->dkv, group->plan->transfer, view->nodes.count * view->size + 1, error);
     return status;
 }
 
@@ -476,6 +482,21 @@ static void make_progress(void *context)
     }
 }
 
+/* A step has started all that it sends and receives. */
+static attn_status ready(hierarchical_state *state, attn_laps *laps, attn_error *error)
+{
+    attn_status status;
+
+    attn_lap(laps, ATTN_PHASE_EXCHANGE);
+    status = attn_transfers_ready(&state->within, error);
+    if (status == ATTN_OK)
+        status = attn_transfers_ready(&state->between, error);
+    if (status == ATTN_OK)
+        status = attn_transfers_ready(&state->dkv, error);
+    attn_lap(laps, ATTN_PHASE_EXCHANGE_WAIT);
+    return status;
+}
+
 static attn_status forward(attn_exchange_state *base, const attn_exchange_call *call, attn_laps *laps,
                            attn_error *error)
 {
@@ -489,7 +510,9 @@ static attn_status forward(attn_exchange_state *base, const attn_exchange_call *
         const int t = n / state->view.size, u = n % state->view.size;
 
         start_step(state, call, t, u);
-        attn_lap(laps, ATTN_PHASE_EXCHANGE);
+        status = ready(state, laps, error);
+        if (status != ATTN_OK)
+            break;
         attn_steps_forward_step(state->steps, n, state->k, state->v, &progress, laps);
         status = attn_transfers_wait(&state->within, error);
         if (status == ATTN_OK && u == state->view.size - 1)
@@ -599,7 +622,9 @@ static attn_status backward_step(hierarchical_state *state, const attn_exchange_
                                state->home_from[t], TAG_HOME);
     start_step(state, call, t, u);
     start_sums(state, t, u);
-    attn_lap(laps, ATTN_PHASE_EXCHANGE);
+    status = ready(state, laps, error);
+    if (status != ATTN_OK)
+        return status;
     attn_steps_backward_step(state->steps, t * view->size + u, state->k, state->v, state->dk, state->dv, &progress,
                              laps);
     status = attn_transfers_wait(&state->dkv, error);
@@ -641,7 +666,7 @@ static const attn_exchange_ops ops = {.create = create, .destroy = destroy, .for
 const attn_exchange attn_exchange_hierarchical = {
     .name = "hierarchical",
     .summary = "a ring between nodes around a ring within each: fewer and larger messages on the slow network",
-    .transfers = 1U << ATTN_TRANSFER_NONBLOCKING,
+    .transfers = 1U << ATTN_TRANSFER_BLOCKING | 1U << ATTN_TRANSFER_NONBLOCKING,
     .transfer = ATTN_TRANSFER_NONBLOCKING,
     .predict = predict,
     .predict_backward = predict_backward,

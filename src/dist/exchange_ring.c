@@ -99,7 +99,7 @@ static const attn_exchange_ops ops = {.create = create, .destroy = destroy, .for
 const attn_exchange attn_exchange_ring = {
     .name = "ring",
     .summary = "keys and values travel from rank to rank, each step hidden behind the one before",
-    .transfers = 1U << ATTN_TRANSFER_NONBLOCKING,
+    .transfers = 1U << ATTN_TRANSFER_BLOCKING | 1U << ATTN_TRANSFER_NONBLOCKING | 1U << ATTN_TRANSFER_PERSISTENT,
     .transfer = ATTN_TRANSFER_NONBLOCKING,
     .predict = predict,
     .predict_backward = predict_backward,

@@ -115,9 +115,11 @@ static attn_status make_buffers(ring_q_state *state, attn_error *error)
         return attn_error_set(error, ATTN_MEMORY, "no memory for queries and partial results on their way, %lld bytes",
                               (long long)(2 * q + 3 * packed + home));
     status = attn_transfers_create(group->comm, group->message_bytes, 4, 2 * (q + packed), &state->travels, error);
-    return status == ATTN_OK
-               ? attn_transfers_create(group->comm, group->message_bytes, 1, home, &state->comes_home, error)
-               : status;
+    if (status == ATTN_OK)
+        status = attn_transfers_create(group->comm, group->message_bytes, 1, home, &state->comes_home, error);
+    if (status == ATTN_OK)
+        status = attn_transfers_choose(&state->travels, group->plan->transfer, state->ranks + 1, error);
+    return status == ATTN_OK ? attn_transfers_choose(&state->comes_home, group->plan->transfer, 1, error) : status;
 }
 
 static attn_status create(const attn_group *group, attn_exchange_state **out, attn_error *error)
@@ -204,6 +206,8 @@ static attn_status forward(attn_exchange_state *base, const attn_exchange_call *
     const int reach = base->group.needs->q_reach[state->mine];
     attn_status status = ATTN_OK;
 
+    attn_transfers_begin(&state->travels);
+    attn_transfers_begin(&state->comes_home);
     if (reach > 0) /* before anybody may wait for having sent it */
         attn_transfers_receive(&state->comes_home, state->home, packed_bytes(state, state->mine),
                                (state->mine + reach) % state->ranks, TAG_HOME);
@@ -213,6 +217,10 @@ static attn_status forward(attn_exchange_state *base, const attn_exchange_call *
 
         start_step(state, q, j, s);
         attn_lap(laps, ATTN_PHASE_EXCHANGE);
+        status = attn_transfers_ready(&state->travels, error);
+        attn_lap(laps, ATTN_PHASE_EXCHANGE_WAIT);
+        if (status != ATTN_OK)
+            break;
         compute_step(state, call, q, j, s, laps);
         /* What was handed on in the step before leaves from the other buffer, which the next step may take. */
         status = attn_transfers_wait(&state->travels, error);
@@ -238,7 +246,7 @@ static const attn_exchange_ops ops = {.create = create, .destroy = destroy, .for
 const attn_exchange attn_exchange_ring_q = {
     .name = "ring-q",
     .summary = "queries and partial results travel from rank to rank, keys and values stay",
-    .transfers = 1U << ATTN_TRANSFER_NONBLOCKING,
+    .transfers = 1U << ATTN_TRANSFER_BLOCKING | 1U << ATTN_TRANSFER_NONBLOCKING | 1U << ATTN_TRANSFER_PERSISTENT,
     .transfer = ATTN_TRANSFER_NONBLOCKING,
     .predict = predict,
     .ops = &ops};

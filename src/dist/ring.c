@@ -182,6 +182,16 @@ static attn_status make_steps(attn_ring *ring, attn_error *error)
     return status;
 }
 
+static attn_status choose_transfer(attn_ring *ring, attn_error *error)
+{
+    const attn_transfer way = ring->setup.plan->transfer;
+    attn_status status = attn_transfers_choose(&ring->keys, way, ring->members, error);
+
+    if (status == ATTN_OK)
+        status = attn_transfers_choose(&ring->dkv, way, ring->members + 1, error);
+    return status == ATTN_OK ? attn_transfers_choose(&ring->home, way, 1, error) : status;
+}
+
 static attn_status make_buffers(attn_ring *ring, attn_error *error)
 {
     const attn_ring_setup *setup = &ring->setup;
@@ -210,8 +220,9 @@ static attn_status make_buffers(attn_ring *ring, attn_error *error)
     status = attn_transfers_create(setup->comm, setup->message_bytes, 4, 2 * (k + v), &ring->keys, error);
     if (status == ATTN_OK)
         status = attn_transfers_create(setup->comm, setup->message_bytes, 2, 2 * sums, &ring->dkv, error);
-    return status == ATTN_OK ? attn_transfers_create(setup->comm, setup->message_bytes, 1, sums, &ring->home, error)
-                             : status;
+    if (status == ATTN_OK)
+        status = attn_transfers_create(setup->comm, setup->message_bytes, 1, sums, &ring->home, error);
+    return status == ATTN_OK ? choose_transfer(ring, error) : status;
 }
 
 attn_status attn_ring_create(const attn_ring_setup *setup, attn_ring **out, attn_error *error)
@@ -253,11 +264,12 @@ static ring_place place_at(const attn_ring *ring, const void *k, const void *v, 
 }
 
 /* Sends the part of step s on, and receives that of the next step, as far as anybody on the way sees them. */
-static void start_step(attn_ring *ring, const ring_place *here, int s)
+static attn_status start_step(attn_ring *ring, const ring_place *here, int s, attn_laps *laps, attn_error *error)
 {
     const attn_ring_setup *setup = &ring->setup;
     const int *reach = setup->needs->reach;
     const int coming = (setup->mine - s - 1 + ring->members) % ring->members;
+    attn_status status;
 
     if (s + 1 < ring->members && s + 1 <= reach[coming]) {
         attn_transfers_receive(&ring->keys, ring->k[s % 2], key_bytes(setup, coming), ring->before, TAG_KEYS);
@@ -267,6 +279,10 @@ static void start_step(attn_ring *ring, const ring_place *here, int s)
         attn_transfers_send(&ring->keys, here->k, key_bytes(setup, here->j), ring->next, TAG_KEYS);
         attn_transfers_send(&ring->keys, here->v, value_bytes(setup, here->j), ring->next, TAG_VALUES);
     }
+    attn_lap(laps, ATTN_PHASE_EXCHANGE);
+    status = attn_transfers_ready(&ring->keys, error);
+    attn_lap(laps, ATTN_PHASE_EXCHANGE_WAIT);
+    return status;
 }
 
 /* The arrays of member j's keys, values or their sums, which stand one after the other. */
@@ -300,13 +316,15 @@ attn_status attn_ring_forward(attn_ring *ring, const attn_array *q, const void *
     const attn_progress progress = attn_transfers_progress(&ring->keys);
     attn_status status = ATTN_OK;
 
+    attn_transfers_begin(&ring->keys);
     attn_steps_forward(ring->steps, q, o, lse);
     for (int s = 0; s < ring->members && status == ATTN_OK; s++) {
         const ring_place here = place_at(ring, k, v, s);
 
         list_keys(ring, &here);
-        start_step(ring, &here, s);
-        attn_lap(laps, ATTN_PHASE_EXCHANGE);
+        status = start_step(ring, &here, s, laps, error);
+        if (status != ATTN_OK)
+            break;
         attn_steps_forward_step(ring->steps, s, ring->k_step, ring->v_step, &progress, laps);
         status = attn_transfers_wait(&ring->keys, error);
         attn_lap(laps, ATTN_PHASE_EXCHANGE_WAIT);
@@ -370,6 +388,11 @@ static attn_status step_sums(attn_ring *ring, const ring_pass *pass, const ring_
     /* What was handed on in the step before leaves from the other buffer; this one is free since the wait there. */
     if (s > 0)
         attn_transfers_receive(&ring->dkv, sums, bytes, ring->before, TAG_SUMS);
+    attn_lap(laps, ATTN_PHASE_EXCHANGE);
+    status = attn_transfers_ready(&ring->dkv, error);
+    attn_lap(laps, ATTN_PHASE_EXCHANGE_WAIT);
+    if (status != ATTN_OK)
+        return status;
     list_keys(ring, here);
     list_sums(ring, here->j, share);
     if (s == 0 || attn_steps_see(ring->steps, s))
@@ -396,6 +419,9 @@ attn_status attn_ring_backward(attn_ring *ring, const attn_steps_rows *rows, con
     const ring_pass pass = {k, v, dk, dv};
     attn_status status = ATTN_OK;
 
+    attn_transfers_begin(&ring->keys);
+    attn_transfers_begin(&ring->dkv);
+    attn_transfers_begin(&ring->home);
     if (reach > 0) /* before anybody may wait for having sent it */
         attn_transfers_receive(&ring->home, ring->sums[3], sum_bytes(&ring->setup, mine),
                                (mine + reach) % ring->members, TAG_HOME);
@@ -403,9 +429,9 @@ attn_status attn_ring_backward(attn_ring *ring, const attn_steps_rows *rows, con
     for (int s = 0; s < ring->members && status == ATTN_OK; s++) {
         const ring_place here = place_at(ring, k, v, s);
 
-        start_step(ring, &here, s);
-        attn_lap(laps, ATTN_PHASE_EXCHANGE);
-        status = step_sums(ring, &pass, &here, s, laps, error);
+        status = start_step(ring, &here, s, laps, error);
+        if (status == ATTN_OK)
+            status = step_sums(ring, &pass, &here, s, laps, error);
         if (status == ATTN_OK)
             status = attn_transfers_wait(&ring->keys, error);
         attn_lap(laps, ATTN_PHASE_EXCHANGE_WAIT);

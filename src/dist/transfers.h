@@ -1,10 +1,18 @@
-/* Messages under way: what a rank sends and receives between two waits, in pieces below the limit of a message. */
+/* Messages under way: what a rank sends and receives between two waits, in pieces below the limit of a message.
+ *
+ * An exchange starts messages, says that it has started all until the next wait (ready), computes, and waits. Ways to
+ * transfer differ in what that means to MPI, not in the messages: nonblocking ones are driven while it computes; with
+ * blocking ones there is nothing left to drive, since ready waits for them; persistent ones are nonblocking, with
+ * requests that were made in the first pass. */
 #ifndef DIST_TRANSFERS_H
 #define DIST_TRANSFERS_H
 
 #include <attn/kernel.h>
+#include <attn/plan.h>
 
 #include <mpi.h>
+
+typedef struct attn_kept_request attn_kept_request;
 
 typedef struct attn_transfers {
     MPI_Comm comm;
@@ -12,6 +20,9 @@ typedef struct attn_transfers {
     MPI_Request *requests; /* [capacity] */
     int capacity, count;   /* requests since the last wait */
     int code;              /* of the first MPI call that failed since then */
+    attn_transfer way;
+    attn_kept_request *kept;  /* [kept_count] persistent: by their place in a pass */
+    int64_t kept_count, next; /* next: that of the next message */
 } attn_transfers;
 
 /* Not collective. Makes room for `bytes` under way in at most `messages` sends and receives together. Release is for a
@@ -19,6 +30,16 @@ typedef struct attn_transfers {
 attn_status attn_transfers_create(MPI_Comm comm, int64_t message_bytes, int64_t messages, int64_t bytes,
                                   attn_transfers *out, attn_error *error);
 void attn_transfers_release(attn_transfers *transfers);
+
+/* Chooses a way to transfer, once, after create. Without, or with ATTN_TRANSFER_AUTO, it is nonblocking.
+ *   way    in, blocking, nonblocking or persistent
+ *   waits  in, the most in a pass
+ * ATTN_MEMORY. */
+attn_status attn_transfers_choose(attn_transfers *transfers, attn_transfer way, int64_t waits, attn_error *error);
+
+/* Begins a pass. Persistent requests are found again by their order in it, and made anew where the message is another
+ * one, as when the caller's arrays have moved. */
+void attn_transfers_begin(attn_transfers *transfers);
 
 /* Start a message; nothing is started for 0 bytes. Messages of one tag between two ranks arrive in order. Data stay in
  * place until the wait. A failure is told by the wait. */
@@ -28,6 +49,9 @@ void attn_transfers_receive(attn_transfers *transfers, void *data, int64_t bytes
 /* Takes the request of another call, a collective one, among those under way.
  *   code  in, what the call returned */
 void attn_transfers_take(attn_transfers *transfers, MPI_Request request, int code);
+
+/* All is started until the next wait. ATTN_MPI. */
+attn_status attn_transfers_ready(attn_transfers *transfers, attn_error *error);
 
 /* Drives what is under way: the progress of a kernel. */
 attn_progress attn_transfers_progress(attn_transfers *transfers);

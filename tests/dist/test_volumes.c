@@ -96,6 +96,45 @@ int MPI_Isend(const void *data, int count, MPI_Datatype type, int to, int tag, M
     return PMPI_Isend(data, count, type, to, tag, comm, request);
 }
 
+/* Persistent requests that send: each start of one counts. */
+static struct {
+    MPI_Request request;
+    MPI_Comm comm;
+    MPI_Datatype type;
+    int to, count;
+} persistent[4096];
+static int persistent_count;
+
+int MPI_Send_init(const void *data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm, MPI_Request *request)
+{
+    const int code = PMPI_Send_init(data, count, type, to, tag, comm, request);
+    const int n = persistent_count++;
+
+    CU_ASSERT_FATAL(n < (int)(sizeof persistent / sizeof persistent[0]));
+    persistent[n].request = *request;
+    persistent[n].comm = comm;
+    persistent[n].type = type;
+    persistent[n].to = to;
+    persistent[n].count = count;
+    return code;
+}
+
+int MPI_Start(MPI_Request *request)
+{
+    for (int n = 0; n < persistent_count; n++)
+        if (persistent[n].request == *request)
+            count_sent(persistent[n].comm, persistent[n].to, persistent[n].count, persistent[n].type);
+    return PMPI_Start(request);
+}
+
+int MPI_Request_free(MPI_Request *request)
+{
+    for (int n = persistent_count - 1; n >= 0; n--)
+        if (persistent[n].request == *request)
+            persistent[n] = persistent[--persistent_count];
+    return PMPI_Request_free(request);
+}
+
 int MPI_Sendrecv(const void *data, int count, MPI_Datatype type, int to, int tag, void *got, int got_count,
                  MPI_Datatype got_type, int from, int got_tag, MPI_Comm comm, MPI_Status *status)
 {

@@ -1,5 +1,5 @@
 /* Both passes of every exchange in every way to transfer that it has, in whole messages and in pieces: the result is
- * that of the definition, and the same bits when it is run again. */
+ * that of the definition, and the same bits when it is run again, and is made of the arrays that this pass is given. */
 #include "fixture.h"
 #include "harness.h"
 #include "pass.h"
@@ -84,6 +84,22 @@ static void check_backward(const fixture *f, const pass *run)
     free(d_o);
 }
 
+/* The caller's arrays are others now, and those of the passes before hold NaN. */
+static void check_moved(const fixture *f, pass *run)
+{
+    const attn_shape *s = &f->problem.shape;
+    const attn_part *part = attn_dist_part(run->dist);
+    const size_t element = attn_dtype_size(f->problem.dtype);
+    pass moved = pass_make(f, run->dist);
+
+    memset(run->q, 0xff, (size_t)fixture_elements(s, part->head_count, part->q_rows->rows, s->head_dim) * element);
+    memset(run->k, 0xff, (size_t)fixture_elements(s, part->kv_head_count, part->kv_rows->rows, s->head_dim) * element);
+    pass_forward(&moved);
+    pass_compare(f, &moved);
+    moved.dist = NULL; /* the other one destroys it */
+    pass_finish(&moved);
+}
+
 static void check_plan(const fixture *f, const attn_plan *plan, int64_t limit)
 {
     attn_dist *dist;
@@ -96,6 +112,7 @@ static void check_plan(const fixture *f, const attn_plan *plan, int64_t limit)
     pass_compare(f, &run);
     if (plan->pass == ATTN_PASS_BACKWARD)
         check_backward(f, &run);
+    check_moved(f, &run);
     pass_finish(&run);
 }
 

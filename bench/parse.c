@@ -240,6 +240,18 @@ void parse_accepted(const name_table *table, char *text, size_t size)
         used += (size_t)snprintf(text + used, size - used, "%s%s", i > 0 ? ", " : "", name);
 }
 
+/* What other programs call the same: suggested, not accepted, so that one thing has one name in files. */
+static const struct {
+    const char *word, *name;
+} aliases[] = {
+    {"double", "float64"},   {"fp64", "float64"},   {"f64", "float64"},
+    {"float", "float32"},    {"single", "float32"}, {"fp32", "float32"},
+    {"f32", "float32"},      {"half", "float16"},   {"fp16", "float16"},
+    {"f16", "float16"},      {"bf16", "bfloat16"},  {"bfloat", "bfloat16"},
+    {"ulysses", "alltoall"}, {"usp", "hybrid"},     {"double-ring", "hierarchical"},
+    {"pass-q", "ring-q"},
+};
+
 /* "unknown exchange "allgater"; did you mean "allgather"? accepted: none, allgather, auto, all" */
 static attn_status unknown_name(const char *item, const name_table *table, attn_error *error)
 {
@@ -249,6 +261,11 @@ static attn_status unknown_name(const char *item, const name_table *table, attn_
 
     for (size_t i = 0; (name = accepted_name(table, i)) != NULL; i++)
         suggest_offer(&best, name);
+    for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++)
+        if (strcmp(item, aliases[i].word) == 0)
+            for (size_t n = 0; (name = accepted_name(table, n)) != NULL; n++)
+                if (strcmp(name, aliases[i].name) == 0)
+                    best.nearest = name;
     parse_accepted(table, accepted, sizeof accepted);
     if (best.nearest != NULL)
         snprintf(meant, sizeof meant, "did you mean \"%s\"? ", best.nearest);

@@ -189,7 +189,8 @@ static attn_status check_counts(sweep *out, int ranks, attn_error *error)
         if (list->values[i] == 0)
             list->values[i] = ranks;
         if (list->values[i] > ranks)
-            return attn_error_set(error, ATTN_ARGUMENT, "--ranks %lld: this launch has %d rank%s; 1 to %d is accepted",
+            return attn_error_set(error, ATTN_ARGUMENT,
+                                  "--ranks %lld: this launch has %d rank%s; 1 to %d is accepted, more with mpirun -n",
                                   (long long)list->values[i], ranks, ranks > 1 ? "s" : "", ranks);
     }
     for (int64_t i = 0; i < threads->count; i++)

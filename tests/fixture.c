@@ -51,6 +51,14 @@ static double *exact(attn_dtype dtype, const void *array, int64_t count)
     return to;
 }
 
+/* What ALiBi takes off a score. */
+static double bias(const attn_problem *p, int64_t h, int64_t i, int64_t j)
+{
+    if (p->score.alibi_slopes == NULL)
+        return 0;
+    return p->score.alibi_slopes[h] * fabs((double)(i + p->shape.kv_seq - p->shape.seq - j));
+}
+
 static double score(const attn_problem *p, const double *q, const double *k, int64_t h, int64_t i, int64_t j)
 {
     double x = 0;
@@ -60,9 +68,7 @@ static double score(const attn_problem *p, const double *q, const double *k, int
     x *= p->score.scale;
     if (p->score.softcap > 0)
         x = p->score.softcap * tanh(x / p->score.softcap);
-    if (p->score.alibi_slopes != NULL)
-        x -= p->score.alibi_slopes[h] * fabs((double)(i + p->shape.kv_seq - p->shape.seq - j));
-    return x;
+    return x - bias(p, h, i, j);
 }
 
 /* The factor of dropout on a weight. */
@@ -127,6 +133,72 @@ void fixture_solve(fixture *f)
     free(in.scores);
 }
 
+/* How a score changes with its q . k, from the capped score without its bias. */
+static double steepness(const attn_problem *p, double s)
+{
+    const double bent = p->score.softcap > 0 ? s / p->score.softcap : 0;
+
+    return p->score.scale * (1 - bent * bent);
+}
+
+static void solve_gradients_of_row(fixture *f, const exact_inputs *in, const double *d_o, int64_t b, int64_t h,
+                                   int64_t i)
+{
+    const attn_problem *p = &f->problem;
+    const attn_shape *s = &p->shape;
+    const int64_t row = (b * s->heads + h) * s->seq + i, D = s->head_dim, Dv = s->v_head_dim;
+    const int64_t keys = (b * s->kv_heads + h / attn_shape_group(s)) * s->kv_seq;
+    const double *q = in->q + row * D;
+    double delta = 0;
+
+    for (int64_t d = 0; d < Dv; d++)
+        delta += d_o[row * Dv + d] * f->o[row * Dv + d];
+    for (int64_t j = 0; j < s->kv_seq; j++)
+        if (visible(p, b, i, j)) {
+            const double *k = in->k + (keys + j) * D, *v = in->v + (keys + j) * Dv;
+            const double factor = p->dropout > 0 ? kept(p, b, h, i, j) : 1, x = score(p, q, k, h, i, j);
+            const double weight = exp(x - f->lse[row]);
+            double dp = 0, ds;
+
+            for (int64_t d = 0; d < Dv; d++) {
+                dp += factor * d_o[row * Dv + d] * v[d];
+                f->dv[(keys + j) * Dv + d] += factor * weight * d_o[row * Dv + d];
+            }
+            ds = weight * (dp - delta) * steepness(p, x + bias(p, h, i, j));
+            for (int64_t d = 0; d < D; d++) {
+                f->dq[row * D + d] += ds * k[d];
+                f->dk[(keys + j) * D + d] += ds * q[d];
+            }
+        }
+}
+
+void fixture_solve_gradients(fixture *f)
+{
+    const attn_shape *s = &f->problem.shape;
+    const attn_dtype dtype = f->problem.dtype;
+    const int64_t q_count = fixture_elements(s, s->heads, s->seq, s->head_dim);
+    const int64_t o_count = fixture_elements(s, s->heads, s->seq, s->v_head_dim);
+    const int64_t k_count = fixture_elements(s, s->kv_heads, s->kv_seq, s->head_dim);
+    const int64_t v_count = fixture_elements(s, s->kv_heads, s->kv_seq, s->v_head_dim);
+    const exact_inputs in = {
+        .q = exact(dtype, f->q, q_count), .k = exact(dtype, f->k, k_count), .v = exact(dtype, f->v, v_count)};
+    double *d_o;
+
+    f->d_o = random_array(dtype, ATTN_STREAM_DO, o_count);
+    f->dq = calloc((size_t)q_count, sizeof *f->dq);
+    f->dk = calloc((size_t)k_count, sizeof *f->dk);
+    f->dv = calloc((size_t)v_count, sizeof *f->dv);
+    d_o = exact(dtype, f->d_o, o_count);
+    for (int64_t b = 0; b < s->batch; b++)
+        for (int64_t h = 0; h < s->heads; h++)
+            for (int64_t i = 0; i < s->seq; i++)
+                solve_gradients_of_row(f, &in, d_o, b, h, i);
+    free(d_o);
+    free(in.q);
+    free(in.k);
+    free(in.v);
+}
+
 fixture fixture_make(const attn_problem *problem)
 {
     const attn_shape *s = &problem->shape;
@@ -149,6 +221,10 @@ void fixture_drop(fixture *f)
     free(f->v);
     free(f->o);
     free(f->lse);
+    free(f->d_o);
+    free(f->dq);
+    free(f->dk);
+    free(f->dv);
 }
 
 double fixture_tolerance(const fixture *f)

@@ -10,6 +10,8 @@ typedef struct fixture {
     void *q, *k, *v; /* global arrays in the problem's dtype */
     double *o, *lse; /* exact, from the rounded inputs */
     double max_score;
+    void *d_o;            /* NULL before fixture_solve_gradients */
+    double *dq, *dk, *dv; /* exact, the same */
 } fixture;
 
 #define PROBLEM(B, HQ, HKV, SQ, SKV, DQK, DV, TYPE)                                                                    \
@@ -26,6 +28,9 @@ fixture fixture_make(const attn_problem *problem);
 
 /* Computes the exact result again after the inputs were changed. */
 void fixture_solve(fixture *f);
+
+/* Makes a random do, and the exact gradients for it. */
+void fixture_solve_gradients(fixture *f);
 void fixture_drop(fixture *f);
 
 /* B * heads * rows * width. */

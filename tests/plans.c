@@ -5,6 +5,7 @@
 #include "plan/exchange.h"
 
 #include <attn/comm.h>
+#include <attn/random.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -170,19 +171,45 @@ static void expect_every_exchange(const search *s)
     }
 }
 
-int test_plans(const attn_problem *problem, attn_pass pass, void (*visit)(const attn_plan *plan, void *context),
-               void *context)
+static search *start(const attn_problem *problem, attn_pass pass)
 {
-    const char *wish = getenv("ATTN_TEST_PLANS");
-    const bool all = wish != NULL && strcmp(wish, "all") == 0;
     search *s = calloc(1, sizeof *s);
-    int visited = 0;
 
     CU_ASSERT_PTR_NOT_NULL_FATAL(s);
     s->problem = problem;
     s->pass = pass;
     s->ranks = attn_comm_size(MPI_COMM_WORLD);
     count_values(s);
+    return s;
+}
+
+attn_plan test_plan_draw(const attn_problem *problem, attn_pass pass, uint64_t seed)
+{
+    enum { TRIES = 100000 };
+    search *s = start(problem, pass);
+    attn_plan plan = {.ranks = 0};
+    uint64_t index = 0;
+
+    for (int n = 0; n < TRIES && plan.ranks == 0; n++) {
+        int at[AXES];
+
+        for (int axis = 0; axis < AXES; axis++)
+            at[axis] = (int)attn_random_below(seed, ATTN_STREAM_CASE_ORDER, index++, s->count[axis]);
+        make_candidate(s, at, 1 + n % 2, &plan);
+    }
+    CU_ASSERT_FATAL(plan.ranks > 0);
+    free(s);
+    return plan;
+}
+
+int test_plans(const attn_problem *problem, attn_pass pass, void (*visit)(const attn_plan *plan, void *context),
+               void *context)
+{
+    const char *wish = getenv("ATTN_TEST_PLANS");
+    const bool all = wish != NULL && strcmp(wish, "all") == 0;
+    search *s = start(problem, pass);
+    int visited = 0;
+
     list_candidates(s);
     expect_every_exchange(s);
     shuffle(s);

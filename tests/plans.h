@@ -12,4 +12,8 @@
 int test_plans(const attn_problem *problem, attn_pass pass, void (*visit)(const attn_plan *plan, void *context),
                void *context);
 
+/* Draws a plan that can run, the same on every rank: each kind of choice is drawn with equal chances, again until they
+ * go together. */
+attn_plan test_plan_draw(const attn_problem *problem, attn_pass pass, uint64_t seed);
+
 #endif

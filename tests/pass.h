@@ -30,8 +30,8 @@ double pass_error(const fixture *f, const pass *run);
 /* Runs the backward pass after a forward one, with the do of the fixture; the gradients are filled with NaN before. */
 void pass_backward(const fixture *f, pass *run);
 
-/* The largest error of its gradients over what is accepted. With 16 bits infinite or 0: there the accepted gradients are
- * those of the rounded o (attn_dist_check_backward), and only that all are numbers is told here. */
+/* The largest error of its gradients over what is accepted. With 16 bits infinite or 0: there the accepted gradients
+ * are those of the rounded o (attn_dist_check_backward), and only that all are numbers is told here. */
 double pass_gradient_error(const fixture *f, const pass *run);
 
 /* Frees all but what the fixture has. */

@@ -26,7 +26,7 @@ static char current[TRIAL_LINE_MAX + 64];
 
 static void tell_trial(int number)
 {
-    if (attn_comm_rank(MPI_COMM_WORLD) == 0 && write(STDERR_FILENO, current, strlen(current)) < 0)
+    if (current[0] != '\0' && attn_comm_rank(MPI_COMM_WORLD) == 0 && write(STDERR_FILENO, current, strlen(current)) < 0)
         current[0] = '\0';
     signal(number, SIG_DFL);
     raise(number);
@@ -105,13 +105,14 @@ static bool fails(const trial *t, void *context)
     return *error > 1;
 }
 
-static void report(const trial *t, double error)
+static void report(const char *what, const trial *t, double error)
 {
     char line[TRIAL_LINE_MAX];
 
     trial_write(t, line);
     if (attn_comm_rank(MPI_COMM_WORLD) == 0)
-        fprintf(stderr, "error %.3g times the tolerance: mpirun -n %d env ATTN_TEST_TRIAL=\"%s\" test_dist_random\n",
+        fprintf(stderr,
+                "%s, error %.3g times the tolerance: mpirun -n %d env ATTN_TEST_TRIAL=\"%s\" test_dist_random\n", what,
                 error, attn_comm_size(MPI_COMM_WORLD), line);
 }
 
@@ -139,13 +140,13 @@ static void try_plan(const attn_plan *plan, void *context)
         return;
     }
     run->failed++;
-    report(&t, error);
+    report("failed", &t, error);
     if (run->shrunk++ < SHRUNK_MOST) {
         double at_end = error;
 
         t = trial_shrink(&t, plan->ranks, fails, &at_end);
         fails(&t, &at_end);
-        report(&t, at_end);
+        report("  shrunk", &t, at_end);
     }
 }
 
@@ -163,12 +164,14 @@ static void try_problem(problem_run *run, uint64_t seed)
             test_plans(&p.problem, (attn_pass)way, try_plan, run);
         } else {
             for (uint64_t n = 0; n < PLANS; n++) {
-                const attn_plan plan = test_plan_draw(&p.problem, (attn_pass)way, seed * PLANS + n);
+                const attn_plan plan =
+                    test_plan_draw(&p.problem, (attn_pass)way, (seed * ATTN_PASS_COUNT + (uint64_t)way) * PLANS + n);
 
                 try_plan(&plan, run);
             }
         }
     fixture_drop(&run->f);
+    current[0] = '\0';
 }
 
 static long number(const char *name, long otherwise)
@@ -203,7 +206,8 @@ static void test_named(void)
         return;
     CU_ASSERT_FATAL(trial_read(line, &t));
     CU_ASSERT_FALSE(fails(&t, &error));
-    report(&t, error);
+    report("tried", &t, error);
+    current[0] = '\0';
 }
 
 /* What is printed is what is read, and a failure that one number decides is shrunk to it. */

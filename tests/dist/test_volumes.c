@@ -1,6 +1,7 @@
 /* The bytes and messages that every exchange and combine predicts are those that it sends, and the memory is what it
- * allocates: the MPI calls of a pass and the allocations of a plan are counted by wrapping them. Nominal: what a rank must hand to each other rank, without itself. A call that is not
- * wrapped here counts as nothing, so that an exchange that uses one fails until it is added. */
+ * allocates: the MPI calls of a pass and the allocations of a plan are counted by wrapping them. Nominal: what a rank
+ * must hand to each other rank, without itself. A call that is not wrapped here counts as nothing, so that an exchange
+ * that uses one fails until it is added. */
 #include "fixture.h"
 #include "harness.h"
 #include "pass.h"

@@ -5,6 +5,7 @@
 #include "dist/exchange.h"
 #include "dist/gradients.h"
 #include "dist/pieces.h"
+#include "plan/hybrid.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@ struct attn_dist {
     attn_plan plan;
     attn_part *part;
     MPI_Comm comm, seq_comm, head_comm; /* all ranks; the sequence group; the head group */
+    MPI_Comm alltoall_comm, ring_comm;  /* the two dimensions of the sequence group, where the exchange has them */
     attn_exchange_state *exchange;
     attn_combine_state *combine;
     attn_needs *needs;
@@ -45,10 +47,16 @@ int64_t attn_dist_output_head_begin(const attn_dist *dist)
     return dist->plan.combine->output_head_begin(&dist->plan, dist->part);
 }
 
+static void forget_comms(attn_dist *dist)
+{
+    dist->comm = dist->seq_comm = dist->head_comm = dist->alltoall_comm = dist->ring_comm = MPI_COMM_NULL;
+}
+
 static attn_status split(attn_dist *dist, MPI_Comm comm, attn_error *error)
 {
     const int rank = attn_comm_rank(comm);
     const int ps = rank / dist->plan.grid.head, ph = rank % dist->plan.grid.head;
+    attn_hybrid_place place;
     attn_status status = attn_comm_check(MPI_Comm_dup(comm, &dist->comm), "MPI_Comm_dup", error);
 
     if (status != ATTN_OK)
@@ -57,6 +65,14 @@ static attn_status split(attn_dist *dist, MPI_Comm comm, attn_error *error)
     status = attn_comm_check(MPI_Comm_split(dist->comm, ph, ps, &dist->seq_comm), "MPI_Comm_split", error);
     if (status == ATTN_OK)
         status = attn_comm_check(MPI_Comm_split(dist->comm, ps, ph, &dist->head_comm), "MPI_Comm_split", error);
+    if (status != ATTN_OK || !attn_exchange_of(&dist->plan)->hybrid)
+        return status;
+    place = attn_hybrid_place_of(&dist->plan.hybrid, ps);
+    status = attn_comm_check(MPI_Comm_split(dist->seq_comm, place.w, place.u, &dist->alltoall_comm), "MPI_Comm_split",
+                             error);
+    if (status == ATTN_OK)
+        status = attn_comm_check(MPI_Comm_split(dist->seq_comm, place.u, place.w, &dist->ring_comm), "MPI_Comm_split",
+                                 error);
     return status;
 }
 
@@ -64,6 +80,8 @@ static attn_status split(attn_dist *dist, MPI_Comm comm, attn_error *error)
 static attn_group make_group(const attn_dist *dist, MPI_Comm comm, int64_t message_bytes)
 {
     return (attn_group){.comm = comm,
+                        .alltoall_comm = dist->alltoall_comm,
+                        .ring_comm = dist->ring_comm,
                         .plan = &dist->plan,
                         .part = dist->part,
                         .needs = dist->needs,
@@ -111,7 +129,7 @@ attn_status attn_dist_create_limited(MPI_Comm comm, const attn_plan *plan, int64
         status = attn_error_set(error, ATTN_MEMORY, "no memory for the plan");
     } else {
         dist->plan = *plan;
-        dist->comm = dist->seq_comm = dist->head_comm = MPI_COMM_NULL;
+        forget_comms(dist);
         status = attn_part_create(&plan->problem, plan->grid, plan->layout, attn_comm_rank(comm), &dist->part, error);
     }
     status = attn_comm_agree(comm, status, error);
@@ -122,7 +140,7 @@ attn_status attn_dist_create_limited(MPI_Comm comm, const attn_plan *plan, int64
     if (status == ATTN_OK)
         status = attn_comm_agree(comm, create_exchange(dist, message_bytes, error), error);
     if (status == ATTN_MPI && dist != NULL) { /* freeing what is common waits for others, who may be elsewhere */
-        dist->comm = dist->seq_comm = dist->head_comm = MPI_COMM_NULL;
+        forget_comms(dist);
         dist->exchange = NULL;
     }
     if (status != ATTN_OK) {
@@ -142,6 +160,8 @@ void attn_dist_destroy(attn_dist *dist)
         dist->plan.combine->ops->destroy(dist->combine);
     if (dist->exchange != NULL)
         attn_exchange_of(&dist->plan)->ops->destroy(dist->exchange);
+    attn_comm_free(&dist->ring_comm);
+    attn_comm_free(&dist->alltoall_comm);
     attn_comm_free(&dist->head_comm);
     attn_comm_free(&dist->seq_comm);
     attn_comm_free(&dist->comm);

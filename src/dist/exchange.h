@@ -16,6 +16,7 @@
 /* What both are created from; valid as long as the state. */
 typedef struct attn_group {
     MPI_Comm comm;
+    MPI_Comm alltoall_comm, ring_comm; /* its two dimensions, for exchanges that have them (plan/hybrid.h) */
     const attn_plan *plan;
     const attn_part *part;   /* this rank's */
     const attn_needs *needs; /* which ranks of the sequence group see keys of which */

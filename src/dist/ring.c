@@ -83,7 +83,7 @@ void attn_ring_predict(const attn_ring_setup *setup, attn_prediction *out)
                                   attn_transfers_messages(value_bytes(setup, j), setup->message_bytes));
     }
     if (largest >= 0)
-        out->extra_bytes += 2 * (double)(key_bytes(setup, largest) + value_bytes(setup, largest));
+        out->extra_bytes += (setup->lent ? 1 : 2) * (double)(key_bytes(setup, largest) + value_bytes(setup, largest));
     if (setup->head_count > 0)
         out->extra_bytes += attn_steps_extra_bytes(setup->plan, setup->head_count, needs->q_rows[setup->mine]->rows,
                                                    seen_steps(needs, setup->mine));
@@ -93,7 +93,7 @@ static int64_t most_sum_bytes(const attn_ring_setup *setup)
 {
     int64_t most = 0;
 
-    for (int j = 0; j < setup->needs->parts; j++)
+    for (int j = 0; setup->needs->parts > 1 && j < setup->needs->parts; j++) /* one member sums in place */
         most = sum_bytes(setup, j) > most ? sum_bytes(setup, j) : most;
     return most;
 }
@@ -118,7 +118,7 @@ void attn_ring_destroy(attn_ring *ring)
 {
     if (ring == NULL)
         return;
-    for (int n = 0; n < 2; n++) {
+    for (int n = 0; n < (ring->setup.lent ? 1 : 2); n++) {
         free(ring->k[n]);
         free(ring->v[n]);
     }
@@ -168,7 +168,8 @@ static attn_status make_steps(attn_ring *ring, attn_error *error)
                            .kv_head_count = setup->kv_head_count,
                            .q_rows = setup->needs->q_rows[setup->mine],
                            .step_count = ring->members,
-                           .dkv_dtype = attn_dtype_accumulator(setup->plan->problem.dtype)};
+                           .dkv_dtype = ring->members > 1 ? attn_dtype_accumulator(setup->plan->problem.dtype)
+                                                          : setup->dkv_dtype};
     attn_step_parts *steps = attn_calloc_array(ring->members, sizeof *steps);
     attn_status status;
 
@@ -204,11 +205,13 @@ static attn_status make_buffers(attn_ring *ring, attn_error *error)
         k = key_bytes(setup, largest);
         v = value_bytes(setup, largest);
     }
-    for (int n = 0; n < 2 && k > 0; n++) {
+    ring->k[1] = setup->k_lent;
+    ring->v[1] = setup->v_lent;
+    for (int n = 0; n < (setup->lent ? 1 : 2) && k > 0; n++) {
         ring->k[n] = attn_aligned_alloc((size_t)k);
         ring->v[n] = attn_aligned_alloc((size_t)v);
         if (ring->k[n] == NULL || ring->v[n] == NULL)
-            return attn_error_set(error, ATTN_MEMORY, "no memory for keys and values on their way, twice %lld bytes",
+            return attn_error_set(error, ATTN_MEMORY, "no memory for keys and values on their way, %lld bytes",
                                   (long long)(k + v));
     }
     for (int n = 0; n < 4 && sums > 0; n++) {
@@ -412,6 +415,21 @@ static attn_status step_sums(attn_ring *ring, const ring_pass *pass, const ring_
     return ATTN_OK;
 }
 
+/* With one member nothing travels, and the gradients are made in place. */
+static void backward_alone(attn_ring *ring, const attn_steps_rows *rows, const ring_pass *pass, attn_laps *laps)
+{
+    const attn_ring_setup *setup = &ring->setup;
+    const attn_shape *shape = &setup->plan->problem.shape;
+    const ring_place here = {0, pass->k, pass->v};
+
+    list_keys(ring, &here);
+    list_arrays(ring, 0, pass->dk, shape->head_dim, setup->dkv_dtype, ring->dk);
+    list_arrays(ring, 0, pass->dv, shape->v_head_dim, setup->dkv_dtype, ring->dv);
+    attn_steps_backward(ring->steps, rows);
+    attn_steps_backward_step(ring->steps, 0, ring->k_step, ring->v_step, ring->dk, ring->dv, NULL, laps);
+    attn_steps_backward_end(ring->steps, laps);
+}
+
 attn_status attn_ring_backward(attn_ring *ring, const attn_steps_rows *rows, const void *k, const void *v, void *dk,
                                void *dv, attn_laps *laps, attn_error *error)
 {
@@ -419,6 +437,10 @@ attn_status attn_ring_backward(attn_ring *ring, const attn_steps_rows *rows, con
     const ring_pass pass = {k, v, dk, dv};
     attn_status status = ATTN_OK;
 
+    if (ring->members == 1) {
+        backward_alone(ring, rows, &pass, laps);
+        return ATTN_OK;
+    }
     attn_transfers_begin(&ring->keys);
     attn_transfers_begin(&ring->dkv);
     attn_transfers_begin(&ring->home);

@@ -23,9 +23,11 @@ typedef struct attn_ring_setup {
     int64_t head_begin, head_count;       /* query heads, global numbers; alike for all members */
     int64_t kv_head_begin, kv_head_count; /* their key-value heads, global numbers */
     const attn_step_parts
-        *parts;           /* [members] arrays [B,kv heads,rows,D] (Dv) that make up a member's keys (values), one
+        *parts;            /* [members] arrays [B,kv heads,rows,D] (Dv) that make up a member's keys (values), one
                                      right after the other; NULL: one array a member */
-    attn_dtype dkv_dtype; /* of dk and dv at the end */
+    attn_dtype dkv_dtype;  /* of dk and dv at the end */
+    bool lent;             /* k_lent and v_lent, with room for the part with most rows, serve as one of the buffers: */
+    void *k_lent, *v_lent; /* they may be where this member's k and v are, which are written over then */
     int64_t message_bytes;
     MPI_Comm comm; /* the members; predictions do not look at it */
 } attn_ring_setup;

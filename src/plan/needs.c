@@ -75,16 +75,11 @@ static void find_reach(attn_needs *needs)
     }
 }
 
-attn_status attn_needs_create(const attn_plan *plan, attn_needs **out, attn_error *error)
+/* Of so many parts; nothing is needed and no rows are known yet. */
+static attn_status allocate(int parts, attn_needs **out, attn_error *error)
 {
-    const attn_problem *problem = &plan->problem;
-    const int parts = plan->grid.seq;
     attn_needs *needs = calloc(1, sizeof *needs);
-    attn_interval *list = NULL;
-    attn_status status = ATTN_OK;
-    int64_t most = 0;
 
-    *out = NULL;
     if (needs != NULL) {
         needs->parts = parts;
         needs->need = attn_calloc_array((int64_t)parts * parts, sizeof *needs->need);
@@ -94,9 +89,23 @@ attn_status attn_needs_create(const attn_plan *plan, attn_needs **out, attn_erro
         needs->q_rows = attn_calloc_array(parts, sizeof(attn_segments *));
         needs->kv_rows = attn_calloc_array(parts, sizeof(attn_segments *));
     }
+    *out = needs;
     if (needs == NULL || needs->need == NULL || needs->reach == NULL || needs->q_first == NULL ||
         needs->q_reach == NULL || needs->q_rows == NULL || needs->kv_rows == NULL)
-        status = attn_error_set(error, ATTN_MEMORY, "no memory for what %d parts need of each other", parts);
+        return attn_error_set(error, ATTN_MEMORY, "no memory for what %d parts need of each other", parts);
+    return ATTN_OK;
+}
+
+attn_status attn_needs_create(const attn_plan *plan, attn_needs **out, attn_error *error)
+{
+    const attn_problem *problem = &plan->problem;
+    const int parts = plan->grid.seq;
+    attn_needs *needs;
+    attn_interval *list = NULL;
+    attn_status status = allocate(parts, &needs, error);
+    int64_t most = 0;
+
+    *out = NULL;
     for (int part = 0; part < parts && status == ATTN_OK; part++) {
         status = attn_layout_rows(plan->layout, problem->shape.seq, parts, part, &needs->q_rows[part], error);
         if (status == ATTN_OK)
@@ -118,6 +127,71 @@ attn_status attn_needs_create(const attn_plan *plan, attn_needs **out, attn_erro
     find_reach(needs);
     free(list);
     *out = needs;
+    return ATTN_OK;
+}
+
+static int rising(const void *a, const void *b)
+{
+    const int64_t x = ((const attn_segment *)a)->begin, y = ((const attn_segment *)b)->begin;
+
+    return (x > y) - (x < y);
+}
+
+/* The rows of all parts of a member as one list. */
+static attn_status merge_rows(attn_segments *const *rows, int parts, const int *member_of, int member,
+                              attn_segments **out, attn_error *error)
+{
+    int64_t count = 0, *begins, *lengths;
+    attn_segment *list;
+    attn_status status;
+
+    for (int part = 0; part < parts; part++)
+        count += member_of[part] == member ? rows[part]->count : 0;
+    list = attn_calloc_array(count, sizeof *list);
+    begins = attn_calloc_array(count, sizeof *begins);
+    lengths = attn_calloc_array(count, sizeof *lengths);
+    if (list == NULL || begins == NULL || lengths == NULL) {
+        status = attn_error_set(error, ATTN_MEMORY, "no memory for %lld segments", (long long)count);
+    } else {
+        count = 0;
+        for (int part = 0; part < parts; part++)
+            for (int64_t s = 0; member_of[part] == member && s < rows[part]->count; s++)
+                list[count++] = rows[part]->list[s];
+        qsort(list, (size_t)count, sizeof *list, rising);
+        for (int64_t s = 0; s < count; s++) {
+            begins[s] = list[s].begin;
+            lengths[s] = list[s].length;
+        }
+        status = attn_segments_create(count, begins, lengths, out, error);
+    }
+    free(list);
+    free(begins);
+    free(lengths);
+    return status;
+}
+
+attn_status attn_needs_merge(const attn_needs *needs, int members, const int *member_of, attn_needs **out,
+                             attn_error *error)
+{
+    attn_needs *merged;
+    attn_status status = allocate(members, &merged, error);
+
+    *out = NULL;
+    for (int m = 0; m < members && status == ATTN_OK; m++) {
+        status = merge_rows(needs->q_rows, needs->parts, member_of, m, &merged->q_rows[m], error);
+        if (status == ATTN_OK)
+            status = merge_rows(needs->kv_rows, needs->parts, member_of, m, &merged->kv_rows[m], error);
+    }
+    if (status != ATTN_OK) {
+        attn_needs_destroy(merged);
+        return status;
+    }
+    for (int i = 0; i < needs->parts; i++)
+        for (int j = 0; j < needs->parts; j++)
+            if (attn_needs_see(needs, i, j))
+                merged->need[member_of[i] * members + member_of[j]] = true;
+    find_reach(merged);
+    *out = merged;
     return ATTN_OK;
 }
 

@@ -24,6 +24,15 @@ struct attn_needs {
 attn_status attn_needs_create(const attn_plan *plan, attn_needs **out, attn_error *error);
 void attn_needs_destroy(attn_needs *needs);
 
+/* Makes those between members that have several parts each: a member sees what one of its parts sees, and its rows are
+ * those of all of them in rising order.
+ *   members    in, >= 1
+ *   member_of  in, [needs->parts] the member of each part; every member has one at least
+ *   out        out, NULL on failure
+ * ATTN_MEMORY. */
+attn_status attn_needs_merge(const attn_needs *needs, int members, const int *member_of, attn_needs **out,
+                             attn_error *error);
+
 static inline bool attn_needs_see(const attn_needs *needs, int i, int j)
 {
     return needs->need[i * needs->parts + j];

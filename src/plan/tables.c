@@ -11,7 +11,9 @@
     X(tree)                                                                                                            \
     X(hierarchical)                                                                                                    \
     X(halo)                                                                                                            \
-    X(shared)
+    X(shared)                                                                                                          \
+    X(alltoall)                                                                                                        \
+    X(hybrid)
 
 #define COMBINE_LIST(X)                                                                                                \
     X(allgather)                                                                                                       \

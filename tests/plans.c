@@ -51,17 +51,23 @@ static void add_way(search *s, const attn_exchange *exchange, attn_transfer tran
     s->ways[s->count[AXIS_WAY]++] = (way){exchange, transfer, hybrid};
 }
 
+/* With a transfer: as the plan chooses its two dimensions, and all that it can be told. */
+static void add_dimensions(search *s, const attn_exchange *exchange, attn_transfer transfer)
+{
+    add_way(s, exchange, transfer, (attn_hybrid){0, 0, false});
+    for (int seq = 2; exchange->hybrid && seq <= s->ranks; seq++)
+        for (int across = 1; s->ranks % seq == 0 && across <= seq; across++)
+            for (int inside = 0; seq % across == 0 && inside < 2; inside++)
+                add_way(s, exchange, transfer, (attn_hybrid){across, seq / across, inside == 1});
+}
+
 static void add_ways(search *s, const attn_exchange *exchange)
 {
     for (int t = ATTN_TRANSFER_AUTO + 1; t < ATTN_TRANSFER_COUNT; t++)
         if (attn_exchange_transfers(exchange, (attn_transfer)t))
-            add_way(s, exchange, (attn_transfer)t, (attn_hybrid){0, 0, false});
+            add_dimensions(s, exchange, (attn_transfer)t);
     if (exchange->transfers == 0)
-        add_way(s, exchange, ATTN_TRANSFER_AUTO, (attn_hybrid){0, 0, false});
-    for (int seq = 2; exchange->hybrid && seq <= s->ranks; seq++)
-        for (int across = 1; s->ranks % seq == 0 && across <= seq; across++)
-            for (int inside = 0; seq % across == 0 && inside < 2; inside++)
-                add_way(s, exchange, ATTN_TRANSFER_AUTO, (attn_hybrid){across, seq / across, inside == 1});
+        add_dimensions(s, exchange, ATTN_TRANSFER_AUTO);
 }
 
 static void count_values(search *s)

@@ -2,9 +2,9 @@
  * Ulysses: System Optimizations for Enabling Training of Extreme Long Sequence Transformer Models").
  *
  * It is an all-to-all of the whole sequence group (hybrid.h with PU = p, PR = 1). Forward a rank hands over
- * 2 (hq + h') (1 - 1/p) X bytes of q, o, k and v, h' = max(hkv, p) where heads deal evenly, and
- * hq (1 - 1/p) B S/p accumulators of lse. It holds q, k, v and o of its share of the heads, 2 (hq + h') X, and lse twice.
- * Keys that no row sees stay at home. */
+ * 2 (hq + h') (1 - 1/p) X bytes of q, o, k and v, h' = max(hkv, p) where heads deal evenly, and hq (1 - 1/p) B S/p
+ * accumulators of lse; redistribute.h has the backward pass. It holds q, k, v and o of its share of the heads,
+ * 2 (hq + h') X, and lse twice. Keys that no row sees stay at home. */
 #include "dist/hybrid.h"
 
 static attn_status predict(const attn_plan *plan, const attn_needs *needs, const attn_part *part, attn_prediction *out,

@@ -1,9 +1,9 @@
-/* Exchange `hybrid`: all-to-all in groups of PU ranks and a ring over the PR groups (Fang and Zhao 2024, "USP: A Unified
- * Sequence Parallelism Approach for Long Context Generative AI").
+/* Exchange `hybrid`: all-to-all in groups of PU ranks and a ring over the PR groups (Fang and Zhao 2024, "USP: A
+ * Unified Sequence Parallelism Approach for Long Context Generative AI").
  *
- * With h' = max(hkv, PU) where heads deal evenly, X = B S/p D e: the all-to-all hands over 2 (hq + h') (1 - 1/PU) X bytes
- * and hq (1 - 1/PU) B S/p accumulators of lse; a part of the ring is the rows of PU ranks for h'/PU heads, so PR - 1
- * steps hand over 2 h' (PR - 1) X. It holds q and o, 2 hq X, and keys and values twice, 4 h' X, lse twice, and
+ * With h' = max(hkv, PU) where heads deal evenly, X = B S/p D e: the all-to-all hands over 2 (hq + h') (1 - 1/PU) X
+ * bytes and hq (1 - 1/PU) B S/p accumulators of lse; a part of the ring is the rows of PU ranks for h'/PU heads, so
+ * PR - 1 steps hand over 2 h' (PR - 1) X. It holds q and o, 2 hq X, keys and values twice, 4 h' X, lse twice, and
  * partial results of the ring. Either the ranks of an all-to-all or those of a ring are neighbours (ring_inside). */
 #include "dist/hybrid.h"
 

@@ -1,8 +1,9 @@
 /* All-to-all in groups of PU ranks, and a ring over the PR groups: Ps = PU x PR (Fang and Zhao 2024, "USP: A Unified
  * Sequence Parallelism Approach for Long Context Generative AI"). With PR = 1 it is Ulysses, with PU = 1 a ring.
  *
- * A rank receives the rows of its PU group for its share of the heads (redistribute.h); then keys and values travel over
- * the PR ranks that have the same share (ring.h), where a part is what a group has; outputs go home as they came. */
+ * A rank receives the rows of its PU group for its share of the heads (redistribute.h); then keys and values travel
+ * over the PR ranks that have the same share (ring.h), where a part is what a group has; outputs go home as they came.
+ */
 #ifndef DIST_HYBRID_H
 #define DIST_HYBRID_H
 

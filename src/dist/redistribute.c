@@ -605,7 +605,7 @@ static attn_status move(attn_redistribute *redistribute, attn_transfers *transfe
     return status;
 }
 
-static attn_status wait(attn_transfers *transfers, attn_laps *laps, attn_error *error)
+static attn_status wait_for(attn_transfers *transfers, attn_laps *laps, attn_error *error)
 {
     const attn_status status = attn_transfers_wait(transfers, error);
 
@@ -647,7 +647,7 @@ static attn_status rows_in(attn_redistribute *redistribute, int kind, const attn
     status = move(redistribute, &redistribute->moving, kind, home->data, &redistribute->q_home, blocks,
                   &redistribute->q_share, laps, error);
     if (status == ATTN_OK)
-        status = wait(&redistribute->moving, laps, error);
+        status = wait_for(&redistribute->moving, laps, error);
     if (status == ATTN_OK)
         reorder(redistribute, kind, blocks, all, false, laps);
     return status;
@@ -688,7 +688,7 @@ attn_status attn_redistribute_forward_in(attn_redistribute *redistribute, const 
                                               redistribute->setup.all_q_rows->rows, shape->v_head_dim);
     if (status == ATTN_OK)
         status = rows_in(redistribute, KIND_Q, &call->q, redistribute->rows[0], redistribute->rows[1], laps, error);
-    return status == ATTN_OK ? wait(&redistribute->keys, laps, error) : status;
+    return status == ATTN_OK ? wait_for(&redistribute->keys, laps, error) : status;
 }
 
 attn_status attn_redistribute_forward_out(attn_redistribute *redistribute, const attn_exchange_call *call,
@@ -699,7 +699,7 @@ attn_status attn_redistribute_forward_out(attn_redistribute *redistribute, const
 
     if (status == ATTN_OK)
         status = rows_out(redistribute, KIND_LSE, redistribute->lse[1], redistribute->lse[0], &call->lse, laps, error);
-    return status == ATTN_OK ? wait(&redistribute->moving, laps, error) : status;
+    return status == ATTN_OK ? wait_for(&redistribute->moving, laps, error) : status;
 }
 
 /* ---- Backward ---- */
@@ -721,7 +721,7 @@ attn_status attn_redistribute_backward_in(attn_redistribute *redistribute, const
         status = rows_in(redistribute, KIND_V, &call->d_o, rows[0], rows[3], laps, error);
     if (status == ATTN_OK)
         status = rows_in(redistribute, KIND_LSE, &call->lse, redistribute->lse[0], redistribute->lse[1], laps, error);
-    return status == ATTN_OK ? wait(&redistribute->keys, laps, error) : status;
+    return status == ATTN_OK ? wait_for(&redistribute->keys, laps, error) : status;
 }
 
 /* The sums of one key-value head of this rank's rows, over the members that have it, in their order. */
@@ -781,12 +781,12 @@ attn_status attn_redistribute_backward_out(attn_redistribute *redistribute, cons
     if (status == ATTN_OK)
         status = rows_out(redistribute, KIND_Q, redistribute->rows[0], redistribute->rows[1], &call->dq, laps, error);
     if (status == ATTN_OK)
-        status = wait(&redistribute->keys, laps, error);
+        status = wait_for(&redistribute->keys, laps, error);
     if (status == ATTN_OK) {
         finish_sums(redistribute, KIND_DK, redistribute->dk_shares, call->dk);
         finish_sums(redistribute, KIND_DV, redistribute->dv_shares, call->dv);
         attn_lap(laps, ATTN_PHASE_MERGE);
-        status = wait(&redistribute->moving, laps, error);
+        status = wait_for(&redistribute->moving, laps, error);
     }
     return status;
 }

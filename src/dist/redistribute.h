@@ -1,16 +1,17 @@
 /* From rows to heads and back: an all-to-all in a group of n ranks that each own some rows of all heads, after which
  * each has all rows of the group for its share of the heads (Jacobs et al. 2023, "DeepSpeed Ulysses").
  *
- * Query heads are dealt evenly to within one; a rank receives the key-value heads that its query heads use, so that with
- * more ranks than key-value heads, or shares that cut a group, several receive the same one. Queries are put in global
- * order; keys and values stay as they came, one array for each rank that they came from. Rows of keys that nobody sees
- * do not move.
+ * Query heads are dealt evenly to within one; a rank receives the key-value heads that its query heads use, so that
+ * with more ranks than key-value heads, or shares that cut a group, several receive the same one. Queries are put in
+ * global order; keys and values stay as they came, one array for each rank that they came from. Rows of keys that
+ * nobody sees do not move. Nothing is packed at home, where a share's heads stand side by side in each batch, so that
+ * there is a message a batch.
  *
- * With shares of hq/n query heads and h'/n key-value heads, h' = the sum of all shares', a rank with X = B rows D e bytes
- * a head hands over, q and o together and k and v together, 2 (hq + h') (1 - 1/n) X and hq (1 - 1/n) B rows
- * accumulators of lse. Backward, q, o, do and dq, k and v, lse, and dk and dv in the type of their sums: [4 hq + 2 h' (1 + a)]
- * (1 - 1/n) X with a = its bytes / e. Sums travel in the accumulator type where a key-value head comes from several
- * ranks, which are added in rank order, and in that of the result otherwise. */
+ * With hq/n query heads and h'/n key-value heads in each share and X = B rows D e bytes a head, a rank hands over
+ * 2 (hq + h') (1 - 1/n) X of q, o, k and v, and hq (1 - 1/n) B rows accumulators of lse. Backward it is q, o, do and
+ * dq, k and v, lse, and dk and dv in the type of their sums: [4 hq + 2 h' (1 + a)] (1 - 1/n) X beside lse, a = bytes of
+ * a sum over e. Sums are accumulators where a key-value head comes from several ranks, which are added in rank order,
+ * and of the type of the result otherwise. (o could stay at home if the kernel took rowsum(do o): 3 hq for 4 hq.) */
 #ifndef DIST_REDISTRIBUTE_H
 #define DIST_REDISTRIBUTE_H
 

@@ -1,5 +1,5 @@
-/* A ring over which keys and values travel while they are computed on: what exchanges that have one do, whole rows of
- * ranks or only some of them.
+/* A ring over which keys and values travel while they are computed on: what exchanges that have one do, over all
+ * ranks of a sequence group or some of them.
  *
  * Each of n members owns query rows and a part of the keys. At step s member r computes with the part of member r - s
  * (mod n), while it sends that part on to r + 1 and receives the next one from r - 1. A part stops at the last member
@@ -22,12 +22,14 @@ typedef struct attn_ring_setup {
     int mine;                             /* this rank's member: its rows are those of the needs */
     int64_t head_begin, head_count;       /* query heads, global numbers; alike for all members */
     int64_t kv_head_begin, kv_head_count; /* their key-value heads, global numbers */
-    const attn_step_parts
-        *parts;            /* [members] arrays [B,kv heads,rows,D] (Dv) that make up a member's keys (values), one
-                                     right after the other; NULL: one array a member */
-    attn_dtype dkv_dtype;  /* of dk and dv at the end */
-    bool lent;             /* k_lent and v_lent, with room for the part with most rows, serve as one of the buffers: */
-    void *k_lent, *v_lent; /* they may be where this member's k and v are, which are written over then */
+    /* [members] the arrays [B,kv heads,rows,D] (Dv) that make up a member's keys (values), one right after the other;
+     * NULL: one array a member */
+    const attn_step_parts *parts;
+    attn_dtype dkv_dtype; /* of dk and dv at the end */
+    /* lent: k_lent and v_lent, with room for the part with most rows, are one of the buffers; they may be where this
+     * member's k and v are, which are written over then. */
+    bool lent;
+    void *k_lent, *v_lent;
     int64_t message_bytes;
     MPI_Comm comm; /* the members; predictions do not look at it */
 } attn_ring_setup;

@@ -130,6 +130,25 @@ static void test_dropout(void)
     check_all_plans(&half);
 }
 
+/* Heads that deal evenly and unevenly to the ranks of an all-to-all, fewer than those, shared ones. */
+static void test_dealt_heads(void)
+{
+    static const int64_t kv_len[] = {40, 0, 11};
+    static const int64_t shapes[][7] = {{3, 8, 8, 24, 48, 8, 8}, {3, 2, 1, 5, 40, 4, 7}, {3, 24, 4, 7, 41, 4, 4}};
+
+    for (size_t n = 0; n < sizeof shapes / sizeof shapes[0]; n++)
+        for (int masked = 0; masked < 3; masked++) {
+            const int64_t *s = shapes[n];
+            attn_problem problem =
+                PROBLEM(s[0], s[1], s[2], s[3], s[4], s[5], s[6], masked == 1 ? ATTN_BFLOAT16 : ATTN_FLOAT32);
+
+            problem.mask.causal = masked == 1;
+            problem.mask.window_left = masked == 2 ? 3 : -1;
+            problem.mask.kv_len = masked == 2 ? kv_len : NULL;
+            check_all_plans(&problem);
+        }
+}
+
 /* A wrong element, anywhere, makes the check fail on every rank. */
 static void test_check_finds_a_wrong_element(void)
 {
@@ -266,6 +285,7 @@ static const attn_test tests[] = {
     {"every type", test_types},
     {"masks and scores", test_masks_and_scores},
     {"dropout", test_dropout},
+    {"heads dealt to ranks", test_dealt_heads},
     {"the check finds a wrong element", test_check_finds_a_wrong_element},
     {"the check counts rows of NaN", test_check_counts_nan_rows},
     {"weights sum to 1", test_weights_sum_to_one},

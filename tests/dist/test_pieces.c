@@ -40,6 +40,18 @@ int MPI_Allgatherv(const void *from, int count, MPI_Datatype type, void *to, con
     return PMPI_Allgatherv(from, count, type, to, counts, places, types, comm);
 }
 
+/* What goes to all others together. */
+int MPI_Alltoallv(const void *from, const int *counts, const int *places, MPI_Datatype type, void *to,
+                  const int *got_counts, const int *got_places, MPI_Datatype types, MPI_Comm comm)
+{
+    int sent = 0;
+
+    for (int r = 0; r < attn_comm_size(comm); r++)
+        sent += r == attn_comm_rank(comm) ? 0 : counts[r];
+    count_call(sent, type);
+    return PMPI_Alltoallv(from, counts, places, type, to, got_counts, got_places, types, comm);
+}
+
 int MPI_Bcast(void *data, int count, MPI_Datatype type, int root, MPI_Comm comm)
 {
     count_call(count, type);
@@ -243,16 +255,18 @@ static void test_exchanges(void)
         fixture f = fixture_make(&problems[n]);
 
         for (size_t e = 0; e < attn_exchange_count(); e++)
-            for (size_t l = 0; l < sizeof limits / sizeof limits[0]; l++) {
-                const attn_plan_options options = {.grid = {ranks, 1},
-                                                   .exchange = attn_exchange_at(e),
-                                                   .layout = attn_layout_at(l % attn_layout_count()),
-                                                   .combine = attn_combine_find("none")};
-                attn_plan plan;
+            for (int t = 0; t < ATTN_TRANSFER_COUNT; t++)
+                for (size_t l = 0; l < sizeof limits / sizeof limits[0]; l++) {
+                    const attn_plan_options options = {.grid = {ranks, 1},
+                                                       .exchange = attn_exchange_at(e),
+                                                       .transfer = (attn_transfer)t,
+                                                       .layout = attn_layout_at(l % attn_layout_count()),
+                                                       .combine = attn_combine_find("none")};
+                    attn_plan plan;
 
-                if (attn_plan_make(&problems[n], ranks, &options, &plan, NULL) == ATTN_OK)
-                    check_exchange(&f, &plan, limits[l]);
-            }
+                    if (attn_plan_make(&problems[n], ranks, &options, &plan, NULL) == ATTN_OK)
+                        check_exchange(&f, &plan, limits[l]);
+                }
         fixture_drop(&f);
     }
 }

@@ -45,6 +45,42 @@ static void check_places(const attn_problem *problem, const attn_needs *needs, i
     attn_segments_destroy(rows);
 }
 
+/* Members that have several parts each, next to each other or in turns. */
+static void check_merged(const attn_problem *problem, const attn_needs *needs, int members, bool turns)
+{
+    int member_of[16];
+    int64_t q_rows = 0, kv_rows = 0;
+    attn_needs *merged;
+
+    for (int i = 0; i < needs->parts; i++)
+        member_of[i] = turns ? i % members : i * members / needs->parts;
+    TEST_OK(attn_needs_merge(needs, members, member_of, &merged, &attn_test_error));
+    for (int j = 0; j < members; j++) {
+        int reach = -1;
+
+        q_rows += merged->q_rows[j]->rows;
+        kv_rows += merged->kv_rows[j]->rows;
+        for (int i = 0; i < members; i++) {
+            const int away = (i - j + members) % members;
+
+            CU_ASSERT_EQUAL(attn_needs_see(merged, i, j), sees(problem, merged->q_rows[i], merged->kv_rows[j]));
+            if (attn_needs_see(merged, i, j) && away > reach)
+                reach = away;
+        }
+        CU_ASSERT_EQUAL(merged->reach[j], reach);
+    }
+    CU_ASSERT_EQUAL(q_rows, problem->shape.seq);
+    CU_ASSERT_EQUAL(kv_rows, problem->shape.kv_seq);
+    for (int i = 0; i < needs->parts; i++)
+        for (int64_t r = 0; r < needs->kv_rows[i]->rows; r++) {
+            const attn_segments *rows = merged->kv_rows[member_of[i]];
+            const int64_t global = attn_segments_global(needs->kv_rows[i], r);
+
+            CU_ASSERT_EQUAL(attn_segments_below(rows, global + 1) - attn_segments_below(rows, global), 1);
+        }
+    attn_needs_destroy(merged);
+}
+
 static void check(const attn_problem *problem, int parts, const attn_layout *layout)
 {
     const attn_plan_options options = {
@@ -75,6 +111,9 @@ static void check(const attn_problem *problem, int parts, const attn_layout *lay
         CU_ASSERT_EQUAL(needs->q_first[j], q_first);
         CU_ASSERT_EQUAL(needs->q_reach[j], q_reach);
     }
+    for (int members = 1; members <= parts; members++)
+        for (int turns = 0; parts % members == 0 && turns < 2; turns++)
+            check_merged(problem, needs, members, turns);
     attn_needs_destroy(needs);
 }
 

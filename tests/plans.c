@@ -51,23 +51,22 @@ static void add_way(search *s, const attn_exchange *exchange, attn_transfer tran
     s->ways[s->count[AXIS_WAY]++] = (way){exchange, transfer, hybrid};
 }
 
-/* With a transfer: as the plan chooses its two dimensions, and all that it can be told. */
-static void add_dimensions(search *s, const attn_exchange *exchange, attn_transfer transfer)
+/* Every transfer with the dimensions that the plan chooses; the dimensions that can be told have transfers in turn. */
+static void add_ways(search *s, const attn_exchange *exchange)
 {
-    add_way(s, exchange, transfer, (attn_hybrid){0, 0, false});
+    attn_transfer known[ATTN_TRANSFER_COUNT] = {ATTN_TRANSFER_AUTO};
+    int transfers = 0, next = 0;
+
+    for (int t = ATTN_TRANSFER_AUTO + 1; t < ATTN_TRANSFER_COUNT; t++)
+        if (attn_exchange_transfers(exchange, (attn_transfer)t))
+            known[transfers++] = (attn_transfer)t;
+    transfers = transfers > 0 ? transfers : 1;
+    for (int t = 0; t < transfers; t++)
+        add_way(s, exchange, known[t], (attn_hybrid){0, 0, false});
     for (int seq = 2; exchange->hybrid && seq <= s->ranks; seq++)
         for (int across = 1; s->ranks % seq == 0 && across <= seq; across++)
             for (int inside = 0; seq % across == 0 && inside < 2; inside++)
-                add_way(s, exchange, transfer, (attn_hybrid){across, seq / across, inside == 1});
-}
-
-static void add_ways(search *s, const attn_exchange *exchange)
-{
-    for (int t = ATTN_TRANSFER_AUTO + 1; t < ATTN_TRANSFER_COUNT; t++)
-        if (attn_exchange_transfers(exchange, (attn_transfer)t))
-            add_dimensions(s, exchange, (attn_transfer)t);
-    if (exchange->transfers == 0)
-        add_dimensions(s, exchange, ATTN_TRANSFER_AUTO);
+                add_way(s, exchange, known[(across + next++) % transfers], (attn_hybrid){across, seq / across, inside == 1});
 }
 
 static void count_values(search *s)

@@ -66,7 +66,8 @@ static void add_ways(search *s, const attn_exchange *exchange)
     for (int seq = 2; exchange->hybrid && seq <= s->ranks; seq++)
         for (int across = 1; s->ranks % seq == 0 && across <= seq; across++)
             for (int inside = 0; seq % across == 0 && inside < 2; inside++)
-                add_way(s, exchange, known[(across + next++) % transfers], (attn_hybrid){across, seq / across, inside == 1});
+                add_way(s, exchange, known[(across + next++) % transfers],
+                        (attn_hybrid){across, seq / across, inside == 1});
 }
 
 static void count_values(search *s)

@@ -19,7 +19,7 @@ typedef struct attn_grid {
 } attn_grid;
 
 /* A row of the layout table: contiguous (one segment a rank), zigzag (two, Zhu 2024, "ring flash attention"), striped
- * (every Ps-th row, Brandon et al. 2023). Constant, static storage. */
+ * (every Ps-th row, Brandon et al. 2023), balanced (blocks dealt by their visible pairs). Constant, static storage. */
 typedef struct attn_layout attn_layout;
 
 /* Reads the table: its length, the row at 0 <= index < count, and the row of a name (NULL when there is none). */
@@ -31,8 +31,9 @@ ATTN_API const attn_layout *attn_layout_find(const char *name);
 ATTN_API const char *attn_layout_name(const attn_layout *layout);
 ATTN_API const char *attn_layout_summary(const attn_layout *layout);
 
-/* Lists the rows of part `part` of `parts` of a sequence of `seq` rows. Over all parts they cover each row once, for
- * any seq and parts (a part may be empty).
+/* Lists the rows of part `part` of `parts` of a sequence of `seq` rows. Over all parts they cover each row once, for any
+ * seq and parts (a part may be empty). The layout balanced deals by a problem's mask (attn_part_create has its rows);
+ * without one it is contiguous.
  *   seq, parts, part  in, seq >= 0, 0 <= part < parts
  *   out               out, destroyed by the caller with attn_segments_destroy; NULL on failure
  * ATTN_MEMORY. */

@@ -3,6 +3,7 @@
 #include <attn/random.h>
 
 #include "core/checked.h"
+#include "plan/part.h"
 
 #include <stdlib.h>
 
@@ -38,7 +39,7 @@ static attn_status add_of_each_rank(row_list *list, const attn_plan *plan, attn_
 
     for (int ps = 0; ps < plan->grid.seq; ps++) {
         attn_segments *rows;
-        const attn_status status = attn_layout_rows(plan->layout, shape->seq, plan->grid.seq, ps, &rows, error);
+        const attn_status status = attn_layout_queries(plan->layout, &plan->problem, plan->grid.seq, ps, &rows, error);
 
         if (status != ATTN_OK)
             return status;

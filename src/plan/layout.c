@@ -4,6 +4,9 @@
  * mean; zigzag gives each rank one cheap and one dear piece, striped deals single rows. */
 #include <attn/partition.h>
 
+#include "plan/balance.h"
+#include "plan/part.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +15,7 @@ struct attn_layout {
     /* Number of pieces of a part, and the i-th of them (which may be empty). */
     int64_t (*pieces)(int64_t seq, int parts, int part);
     attn_segment (*piece)(int64_t seq, int parts, int part, int64_t i);
+    bool by_pairs; /* rows are dealt by what they see, where that is known (attn_balance_rows) */
 };
 
 int64_t attn_share_begin(int64_t count, int shares, int index)
@@ -63,9 +67,12 @@ static attn_segment striped_piece(int64_t seq, int parts, int part, int64_t i)
 }
 
 static const attn_layout layouts[] = {
-    {"contiguous", "one run of rows a rank", contiguous_pieces, contiguous_piece},
-    {"zigzag", "two runs a rank, one early and one late: balanced for causal masks", zigzag_pieces, zigzag_piece},
-    {"striped", "every Ps-th row: balanced for causal masks", striped_pieces, striped_piece},
+    {"contiguous", "one run of rows a rank", contiguous_pieces, contiguous_piece, false},
+    {"zigzag", "two runs a rank, one early and one late: balanced for causal masks", zigzag_pieces, zigzag_piece,
+     false},
+    {"striped", "every Ps-th row: balanced for causal masks", striped_pieces, striped_piece, false},
+    {"balanced", "16 blocks a rank, dealt by the pairs that they see: for packed documents and any other mask",
+     contiguous_pieces, contiguous_piece, true},
 };
 
 size_t attn_layout_count(void)
@@ -94,6 +101,21 @@ const char *attn_layout_name(const attn_layout *layout)
 const char *attn_layout_summary(const attn_layout *layout)
 {
     return layout->summary;
+}
+
+attn_status attn_layout_queries(const attn_layout *layout, const attn_problem *problem, int parts, int part,
+                                attn_segments **out, attn_error *error)
+{
+    return layout->by_pairs ? attn_balance_rows(problem, parts, part, out, error)
+                            : attn_layout_rows(layout, problem->shape.seq, parts, part, out, error);
+}
+
+attn_status attn_layout_keys(const attn_layout *layout, const attn_problem *problem, int parts, int part,
+                             attn_segments **out, attn_error *error)
+{
+    return layout->by_pairs && problem->shape.seq == problem->shape.kv_seq
+               ? attn_balance_rows(problem, parts, part, out, error)
+               : attn_layout_rows(layout, problem->shape.kv_seq, parts, part, out, error);
 }
 
 attn_status attn_layout_rows(const attn_layout *layout, int64_t seq, int parts, int part, attn_segments **out,

@@ -3,6 +3,7 @@
 #include <attn/memory.h>
 
 #include "core/checked.h"
+#include "plan/part.h"
 
 #include <stdlib.h>
 
@@ -107,9 +108,9 @@ attn_status attn_needs_create(const attn_plan *plan, attn_needs **out, attn_erro
 
     *out = NULL;
     for (int part = 0; part < parts && status == ATTN_OK; part++) {
-        status = attn_layout_rows(plan->layout, problem->shape.seq, parts, part, &needs->q_rows[part], error);
+        status = attn_layout_queries(plan->layout, problem, parts, part, &needs->q_rows[part], error);
         if (status == ATTN_OK)
-            status = attn_layout_rows(plan->layout, problem->shape.kv_seq, parts, part, &needs->kv_rows[part], error);
+            status = attn_layout_keys(plan->layout, problem, parts, part, &needs->kv_rows[part], error);
         if (status == ATTN_OK && needs->q_rows[part]->count > most)
             most = needs->q_rows[part]->count;
     }

@@ -28,9 +28,9 @@ attn_status attn_part_create(const attn_problem *problem, attn_grid grid, const 
         return attn_error_set(error, ATTN_MEMORY, "no memory for the part of rank %d", rank);
     part->seq_index = rank / grid.head;
     attn_part_assign_heads(part, problem, grid, rank % grid.head);
-    status = attn_layout_rows(layout, problem->shape.seq, grid.seq, part->seq_index, &part->q_rows, error);
+    status = attn_layout_queries(layout, problem, grid.seq, part->seq_index, &part->q_rows, error);
     if (status == ATTN_OK)
-        status = attn_layout_rows(layout, problem->shape.kv_seq, grid.seq, part->seq_index, &part->kv_rows, error);
+        status = attn_layout_keys(layout, problem, grid.seq, part->seq_index, &part->kv_rows, error);
     if (status != ATTN_OK) {
         attn_part_destroy(part);
         return status;

@@ -8,6 +8,13 @@
 /* Makes the part that of another rank of its head group. */
 void attn_part_assign_heads(attn_part *part, const attn_problem *problem, attn_grid grid, int head_index);
 
+/* Lists the query rows, or the keys, of a part of a problem: attn_layout_rows, but for a layout that looks at the mask.
+ * Keys are dealt as query rows are where there are as many. Arguments as there. */
+attn_status attn_layout_queries(const attn_layout *layout, const attn_problem *problem, int parts, int part,
+                                attn_segments **out, attn_error *error);
+attn_status attn_layout_keys(const attn_layout *layout, const attn_problem *problem, int parts, int part,
+                             attn_segments **out, attn_error *error);
+
 /* Visible pairs of some query rows of one head, summed over the batch. */
 double attn_part_head_pairs(const attn_problem *problem, const attn_segments *rows);
 

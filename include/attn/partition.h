@@ -31,9 +31,9 @@ ATTN_API const attn_layout *attn_layout_find(const char *name);
 ATTN_API const char *attn_layout_name(const attn_layout *layout);
 ATTN_API const char *attn_layout_summary(const attn_layout *layout);
 
-/* Lists the rows of part `part` of `parts` of a sequence of `seq` rows. Over all parts they cover each row once, for any
- * seq and parts (a part may be empty). The layout balanced deals by a problem's mask (attn_part_create has its rows);
- * without one it is contiguous.
+/* Lists the rows of part `part` of `parts` of a sequence of `seq` rows. Over all parts they cover each row once, for
+ * any seq and parts (a part may be empty). The layout balanced deals by a problem's mask (attn_part_create has its
+ * rows); without one it is contiguous.
  *   seq, parts, part  in, seq >= 0, 0 <= part < parts
  *   out               out, destroyed by the caller with attn_segments_destroy; NULL on failure
  * ATTN_MEMORY. */

@@ -1,4 +1,5 @@
-/* The layout balanced: every row once, as many blocks for each part, and no worse than the layouts that know no mask. */
+/* The layout balanced: every row once, as many blocks for each part, and no worse than the layouts that know no mask.
+ */
 #include "fixture.h"
 #include "harness.h"
 

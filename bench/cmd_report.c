@@ -6,8 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const option_key keys[] = {OPTION_CASES, OPTION_PHASES,   OPTION_MODELS, OPTION_METRIC, OPTION_FORMAT,
-                                  OPTION_PLOT,  OPTION_ROOFLINE, OPTION_JSON,   OPTION_CSV,    OPTION_EXTRAP};
+static const option_key keys[] = {OPTION_CASES,  OPTION_PHASES, OPTION_MODELS,   OPTION_METRIC,
+                                  OPTION_FORMAT, OPTION_PLOT,   OPTION_ROOFLINE, OPTION_TIMELINE,
+                                  OPTION_TRACE,  OPTION_JSON,   OPTION_CSV,      OPTION_EXTRAP};
+
+typedef attn_status picture_drawer(const attn_results *results, const char *path, attn_error *error);
+
+static const struct {
+    option_key key;
+    picture_drawer *draw;
+} pictures[] = {
+    {OPTION_PLOT, attn_study_plot_scaling},
+    {OPTION_ROOFLINE, attn_study_plot_roofline},
+    {OPTION_TIMELINE, attn_study_plot_timeline},
+};
+enum { PICTURE_COUNT = sizeof pictures / sizeof pictures[0] };
 
 static const option_set set = {
     .usage = "attnbench report [OPTION...] FILE...",
@@ -15,14 +28,15 @@ static const option_set set = {
         "Reads result files, folders of them and *.h5.parts folders together, and prints how cases scale with the\n"
         "ranks: time, speed-up and efficiency, each against its stated baseline; with --cases or --metric each case "
         "by itself, with --phases where its time went, with --models "
-        "models of scaling that are fitted to it, with --roofline how near it is to what bounds it. Needs no "
-        "mpirun.\n",
+        "models of scaling that are fitted to it, with --roofline how near it is to what bounds it, with --timeline "
+        "and --trace one repetition of each case from phase to phase. Needs no mpirun.\n",
     .examples = "  attnbench report scaling.h5\n"
                 "  attnbench report --plot scaling.png --format markdown results/\n"
                 "  attnbench report --cases --csv cases.csv monday.h5 tuesday.h5\n"
                 "  attnbench report --metric gflops,tokens scaling.h5\n"
                 "  attnbench report --models --extrap scaling.jsonl scaling.h5\n"
-                "  attnbench report --roofline roofline.png kernels.h5\n",
+                "  attnbench report --roofline roofline.png kernels.h5\n"
+                "  attnbench report --timeline timeline.png --trace timeline.json exchanges.h5\n",
     .keys = keys,
     .count = sizeof keys / sizeof keys[0],
     .takes_files = true,
@@ -31,20 +45,30 @@ static const option_set set = {
 typedef struct report {
     exports wanted;
     attn_table_format format;
-    const char *plot, *roofline;
+    const char *pictures[PICTURE_COUNT]; /* NULL: not wanted */
     metric_columns metrics;
     bool cases, phases, models;
 } report;
 
-static attn_status check_picture(option_key key, const char *path, attn_error *error)
+/* Reads the names of the pictures. */
+static attn_status read_pictures(const options *given, const char **paths, attn_error *error)
 {
-    const char *dot = path != NULL ? strrchr(path, '.') : NULL;
+    for (size_t i = 0; i < PICTURE_COUNT; i++) {
+        const char *const path = option_text(given, pictures[i].key);
+        const char *const dot = path != NULL ? strrchr(path, '.') : NULL;
 
-    if (path == NULL)
-        return ATTN_OK;
-    if (dot == NULL || (strcmp(dot, ".png") != 0 && strcmp(dot, ".svg") != 0 && strcmp(dot, ".pdf") != 0))
-        return attn_error_set(error, ATTN_ARGUMENT, "%s %s: a name ending in .png, .svg or .pdf is accepted",
-                              option_label(key), shown_path(path).text);
+        paths[i] = path;
+        if (path == NULL)
+            continue;
+        if (dot == NULL || (strcmp(dot, ".png") != 0 && strcmp(dot, ".svg") != 0 && strcmp(dot, ".pdf") != 0))
+            return attn_error_set(error, ATTN_ARGUMENT, "%s %s: a name ending in .png, .svg or .pdf is accepted",
+                                  option_label(pictures[i].key), shown_path(path).text);
+        for (size_t j = 0; j < i; j++)
+            if (paths[j] != NULL && strcmp(paths[j], path) == 0)
+                return attn_error_set(error, ATTN_ARGUMENT, "%s and %s both write %s; two names are accepted",
+                                      option_label(pictures[j].key), option_label(pictures[i].key),
+                                      shown_path(path).text);
+    }
     return ATTN_OK;
 }
 
@@ -57,8 +81,6 @@ static attn_status read_settings(const options *given, report *out, attn_error *
         status = tables_format(given, &out->format, error);
     if (status == ATTN_OK)
         status = metric_columns_read(given, &out->metrics, error);
-    out->plot = option_text(given, OPTION_PLOT);
-    out->roofline = option_text(given, OPTION_ROOFLINE);
     out->cases = option_given(given, OPTION_CASES) || option_given(given, OPTION_METRIC);
     out->phases = option_given(given, OPTION_PHASES);
     out->models = option_given(given, OPTION_MODELS);
@@ -69,12 +91,7 @@ static attn_status read_settings(const options *given, report *out, attn_error *
                                 : option_given(given, OPTION_CASES) ? "--cases"
                                                                     : "--metric");
     if (status == ATTN_OK)
-        status = check_picture(OPTION_PLOT, out->plot, error);
-    if (status == ATTN_OK)
-        status = check_picture(OPTION_ROOFLINE, out->roofline, error);
-    if (status == ATTN_OK && out->plot != NULL && out->roofline != NULL && strcmp(out->plot, out->roofline) == 0)
-        status = attn_error_set(error, ATTN_ARGUMENT, "--plot and --roofline both write %s; two names are accepted",
-                                shown_path(out->plot).text);
+        status = read_pictures(given, out->pictures, error);
     if (status == ATTN_OK && options_files(given, &files) == 0)
         status = attn_error_set(error, ATTN_ARGUMENT, "report: a result file is needed; see attnbench report --help");
     return status;
@@ -102,20 +119,19 @@ static attn_status print_report(const bench *launch, const options *given, const
     attn_results *results = NULL;
     attn_status status = exports_check(&wanted->wanted, "", error);
 
-    if (status == ATTN_OK)
-        status = exports_check_path(OPTION_PLOT, wanted->plot, error);
-    if (status == ATTN_OK)
-        status = exports_check_path(OPTION_ROOFLINE, wanted->roofline, error);
+    for (size_t i = 0; i < PICTURE_COUNT && status == ATTN_OK; i++)
+        status = exports_check_path(pictures[i].key, wanted->pictures[i], error);
     if (status == ATTN_OK)
         status = attn_results_read(files, count, &results, error);
     if (status == ATTN_OK) {
         results_order(results);
         exports_warn(launch, results);
     }
-    if (status == ATTN_OK && wanted->plot != NULL)
-        status = attn_study_plot_scaling(results, wanted->plot, error);
-    if (status == ATTN_OK && wanted->roofline != NULL)
-        status = attn_study_plot_roofline(results, wanted->roofline, error);
+    if (status == ATTN_OK)
+        status = exports_check_results(&wanted->wanted, results, error);
+    for (size_t i = 0; i < PICTURE_COUNT && status == ATTN_OK; i++)
+        if (wanted->pictures[i] != NULL)
+            status = pictures[i].draw(results, wanted->pictures[i], error);
     if (status == ATTN_OK)
         status = print_table(wanted, results, stream, error);
     if (status == ATTN_OK)
@@ -126,7 +142,7 @@ static attn_status print_report(const bench *launch, const options *given, const
 
 attn_status cmd_report(const bench *launch, int argc, char **argv, bool *wrong, attn_error *error)
 {
-    report wanted = {.plot = NULL};
+    report wanted = {.cases = false};
     options *given;
     attn_status status = options_parse(&set, argc, argv, &given, error);
 

@@ -25,13 +25,17 @@ static mode_t mode_of(const char *path)
 
 typedef attn_status export_writer(const attn_results *results, FILE *stream, attn_error *error);
 
+typedef attn_status export_check(const attn_results *results, attn_error *error);
+
 static const struct {
     option_key key;
     export_writer *write;
+    export_check *check; /* NULL: any results will do */
 } kinds[EXPORT_COUNT] = {
-    {OPTION_JSON, attn_study_write_json},
-    {OPTION_CSV, attn_study_write_csv},
-    {OPTION_EXTRAP, attn_study_write_extrap},
+    {OPTION_JSON, attn_study_write_json, NULL},
+    {OPTION_CSV, attn_study_write_csv, NULL},
+    {OPTION_EXTRAP, attn_study_write_extrap, NULL},
+    {OPTION_TRACE, attn_study_write_trace, attn_study_check_timelines},
 };
 
 attn_status exports_read(const options *given, exports *out, attn_error *error)
@@ -107,6 +111,16 @@ attn_status exports_check(const exports *wanted, const char *output, attn_error 
                                   option_label(kinds[i].key), shown_path(output).text);
     for (size_t i = 0; i < EXPORT_COUNT && status == ATTN_OK; i++)
         status = exports_check_path(kinds[i].key, wanted->paths[i], error);
+    return status;
+}
+
+attn_status exports_check_results(const exports *wanted, const attn_results *results, attn_error *error)
+{
+    attn_status status = ATTN_OK;
+
+    for (size_t i = 0; i < EXPORT_COUNT && status == ATTN_OK; i++)
+        if (wanted->paths[i] != NULL && kinds[i].check != NULL)
+            status = kinds[i].check(results, error);
     return status;
 }
 

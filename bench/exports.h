@@ -1,4 +1,4 @@
-/* --json, --csv and --extrap: checked before anything runs, written at the end. Used on rank 0 alone. */
+/* --json, --csv, --extrap and --trace: checked before anything runs, written at the end. Used on rank 0 alone. */
 #ifndef BENCH_EXPORTS_H
 #define BENCH_EXPORTS_H
 
@@ -8,10 +8,10 @@
 
 #include <stdio.h>
 
-enum { EXPORT_COUNT = 3 };
+enum { EXPORT_COUNT = 4 };
 
 typedef struct exports {
-    const char *paths[EXPORT_COUNT]; /* of --json, --csv, --extrap; NULL: not wanted; "-": stdout */
+    const char *paths[EXPORT_COUNT]; /* of --json, --csv, --extrap, --trace; NULL: not wanted; "-": stdout */
 } exports;
 
 /* Reads the options. ATTN_ARGUMENT when two of them want stdout or the same file. */
@@ -21,6 +21,9 @@ attn_status exports_read(const options *given, exports *out, attn_error *error);
  * when there is none). On rank 0. */
 attn_status exports_check(const exports *wanted, const char *output, attn_error *error);
 attn_status exports_check_path(option_key key, const char *path, attn_error *error);
+
+/* Checks that there is something to export, before files are opened. ATTN_UNSUPPORTED. On rank 0. */
+attn_status exports_check_results(const exports *wanted, const attn_results *results, attn_error *error);
 
 /* Puts the cases of each launch, which ran in random order, into the order of their sweep. */
 void results_order(attn_results *results);

@@ -164,6 +164,8 @@ static attn_status run_on_group(const measure_context *context, bench_case *one,
         status = gather_samples(one, each.dist, made, error);
         if (status == ATTN_OK)
             status = validate(context, one, &each, input, made, error);
+        if (status == ATTN_OK && strcmp(made->samples.stop_reason, "interrupted") != 0)
+            status = timeline_record(each.dist, &target, made->samples.median.median, &made->line, error);
     }
     if (status != ATTN_MPI) { /* these are collective */
         attn_input_close(input, NULL);
@@ -217,5 +219,6 @@ cleanup:
     }
     attn_samples_release(&made.samples);
     free(made.all);
+    free(made.line.events);
     return status;
 }

@@ -4,6 +4,7 @@
 
 #include "case.h"
 #include "roofs.h"
+#include "timeline.h"
 
 #include <attn/dist.h>
 #include <attn/result.h>
@@ -33,10 +34,12 @@ typedef struct measured {
     double bandwidth;    /* B/s of all ranks together; 0: not measured */
     double input_bytes;  /* of q, k and v that all ranks together read or made */
     double *all;         /* on rank 0: samples of all ranks, [reps][ranks][ATTN_PHASE_COUNT] */
+    timeline line;       /* on rank 0 */
     attn_check check;
 } measured;
 
-/* Fills a result from a case and, unless it is NULL, from what was measured; takes over made->all. Not collective. */
+/* Fills a result from a case and, unless it is NULL, from what was measured; takes over made->all and made->line. Not
+ * collective. */
 attn_status record_case(const measure_context *context, const bench_case *one, measured *made, attn_result *result,
                         attn_error *error);
 

@@ -73,6 +73,8 @@
     X(FORMAT, OUT, "format", "NAME", "text", "of the table: text, markdown, csv")                                      \
     X(PLOT, OUT, "plot", "FILE", NULL, "draw the scaling: FILE.png, FILE.svg or FILE.pdf (needs gnuplot)")             \
     X(ROOFLINE, OUT, "roofline", "FILE", NULL, "draw rates under what bounds them, in the same way")                   \
+    X(TIMELINE, OUT, "timeline", "FILE", NULL, "draw one repetition of each case, a bar a rank, in the same way")      \
+    X(TRACE, OUT, "trace", "FILE", NULL, "the same as a Chrome trace, for Perfetto; with - on stdout")                 \
     X(JSON, OUT, "json", "FILE", NULL, "google-benchmark's JSON; with - on stdout, the table on stderr")               \
     X(CSV, OUT, "csv", "FILE", NULL, "all factors and outcomes; with - on stdout, the table on stderr")                \
     X(EXTRAP, OUT, "extrap", "FILE", NULL, "points of the scaling series for Extra-P, as JSON Lines (FILE.jsonl)")     \

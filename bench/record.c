@@ -123,6 +123,10 @@ attn_status record_case(const measure_context *context, const bench_case *one, m
         result->phases = ATTN_PHASE_COUNT;
         result->samples = made->all;
         made->all = NULL;
+        result->timeline = made->line.events;
+        result->events = made->line.count;
+        result->events_lost = made->line.lost;
+        made->line.events = NULL;
     }
     return to.status == ATTN_OK ? ATTN_OK : attn_error_set(error, to.status, "no memory for the record of a case");
 }

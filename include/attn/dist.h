@@ -76,6 +76,19 @@ typedef struct attn_dist_backward_buffers {
 ATTN_API attn_status attn_dist_backward(attn_dist *dist, const attn_dist_backward_buffers *buffers,
                                         double seconds[ATTN_PHASE_COUNT], attn_error *error);
 
+/* Where the time of one pass went on this rank: events in order, each from the end of the one before it, the first from
+ * 0; together they are the pass's total. */
+typedef struct attn_timeline {
+    attn_event *events; /* out, [capacity], the caller's; neighbours of one phase are one event */
+    int64_t capacity;   /* in */
+    int64_t count;      /* out, events that were recorded */
+    int64_t lost;       /* out, stretches of time at the end of the pass for which there was no room */
+} attn_timeline;
+
+/* Not collective. Has the next pass of this rank recorded, that one alone. Costs some ns for each event.
+ *   timeline  in/out, must live until that pass has returned; NULL: nothing is recorded after all */
+ATTN_API void attn_dist_record(attn_dist *dist, attn_timeline *timeline);
+
 /* A query row of one head, global numbers. */
 typedef struct attn_row {
     int64_t b, h, i;

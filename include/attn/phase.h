@@ -4,6 +4,8 @@
 
 #include <attn/status.h>
 
+#include <stdint.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -31,6 +33,13 @@ typedef enum attn_phase {
 /* Names a phase as files do, and tells what it measures; both "unknown" for any other number. */
 ATTN_API const char *attn_phase_name(attn_phase phase);
 ATTN_API const char *attn_phase_meaning(attn_phase phase);
+
+/* A stretch of time that a rank gave to one phase. */
+typedef struct attn_event {
+    int64_t rank;
+    attn_phase phase;
+    double begin, end; /* s since this rank began the pass: ranks may have clocks that do not compare */
+} attn_event;
 
 /* Reads the monotonic local clock (CLOCK_MONOTONIC), in s. Stamps of two processes do not compare. */
 ATTN_API double attn_clock(void);

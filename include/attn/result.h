@@ -42,11 +42,14 @@ typedef struct attn_result {
     attn_attributes *factors;  /* what was varied or fixed: batch, heads, ..., ranks, threads, seed */
     attn_attributes *outcomes; /* what came out: reason, flops, bytes, memory, max_error, tolerance, converged, ... */
     int64_t reps, ranks, phases;
-    double *samples; /* [reps][ranks][phases] in s, phase 0 = total; NULL when reps is 0 */
+    double *samples;      /* [reps][ranks][phases] in s, phase 0 = total; NULL when reps is 0 */
+    attn_event *timeline; /* [events] of one more repetition, by rank and begin; NULL when events is 0 */
+    int64_t events;
+    int64_t events_lost; /* for which there was no room, all ranks together */
 } attn_result;
 
-/* Makes an empty result (lists created, no samples). Destroy frees everything in it, samples with free(), and takes
- * NULL.
+/* Makes an empty result (lists created, no samples). Destroy frees everything in it, samples and timeline with
+ * free(), and takes NULL.
  *   out  out, destroyed by the caller; NULL on failure
  * ATTN_MEMORY. */
 ATTN_API attn_status attn_result_create(attn_result **out, attn_error *error);

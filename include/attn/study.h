@@ -80,6 +80,19 @@ ATTN_API attn_status attn_study_plot_scaling(const attn_results *results, const 
  */
 ATTN_API attn_status attn_study_plot_roofline(const attn_results *results, const char *path, attn_error *error);
 
+/* Tells whether a case has a timeline: ATTN_OK, or ATTN_UNSUPPORTED when none has. */
+ATTN_API attn_status attn_study_check_timelines(const attn_results *results, attn_error *error);
+
+/* Draws where the time of one repetition went: a panel a case with a bar a rank, phases in colours that differ in
+ * brightness too. Of several launches of a case the first is taken; what there is no room for is said. As
+ * attn_study_plot_scaling otherwise; nothing can be drawn where no case has a timeline. */
+ATTN_API attn_status attn_study_plot_timeline(const attn_results *results, const char *path, attn_error *error);
+
+/* Writes the same as Chrome's Trace Event Format (JSON), which Perfetto opens: a process a case (pid from 1), a thread
+ * a rank (tid), a complete event (ph X) a stretch of time of a phase, ts and dur in microseconds. ATTN_UNSUPPORTED when
+ * no case has a timeline, ATTN_MEMORY, ATTN_FILE. */
+ATTN_API attn_status attn_study_write_trace(const attn_results *results, FILE *stream, attn_error *error);
+
 /* Writes all cases as CSV, one row a case: every factor, every outcome, median and interval. ATTN_MEMORY. */
 ATTN_API attn_status attn_study_write_csv(const attn_results *results, FILE *stream, attn_error *error);
 

@@ -20,6 +20,7 @@ struct attn_dist {
     attn_combine_state *combine;
     attn_needs *needs;
     attn_gradients *gradients; /* NULL: the plan is of another pass */
+    attn_timeline *timeline;   /* of the next pass; NULL: not wanted */
 };
 
 const attn_plan *attn_dist_plan(const attn_dist *dist)
@@ -189,10 +190,21 @@ void attn_dist_own_memory(attn_dist *dist, void **k, void **v)
         attn_exchange_of(&dist->plan)->ops->own_memory(dist->exchange, k, v);
 }
 
-static attn_laps start_laps(double seconds[ATTN_PHASE_COUNT])
+void attn_dist_record(attn_dist *dist, attn_timeline *timeline)
 {
+    dist->timeline = timeline;
+}
+
+static attn_laps start_laps(attn_dist *dist, double seconds[ATTN_PHASE_COUNT])
+{
+    attn_laps laps = {.seconds = seconds, .timeline = dist->timeline, .rank = dist->part->rank};
+
+    dist->timeline = NULL;
+    if (laps.timeline != NULL)
+        laps.timeline->count = laps.timeline->lost = 0;
     memset(seconds, 0, ATTN_PHASE_COUNT * sizeof *seconds);
-    return (attn_laps){.seconds = seconds, .last = attn_clock()};
+    laps.begin = laps.last = attn_clock();
+    return laps;
 }
 
 attn_status attn_dist_forward(attn_dist *dist, const attn_dist_buffers *buffers, double seconds[ATTN_PHASE_COUNT],
@@ -205,15 +217,14 @@ attn_status attn_dist_forward(attn_dist *dist, const attn_dist_buffers *buffers,
                                      .v = buffers->v,
                                      .o = own_heads(dist, buffers->o),
                                      .lse = attn_array_dense(buffers->lse, heads, rows, 1)};
-    attn_laps laps = start_laps(seconds);
-    const double begin = laps.last;
+    attn_laps laps = start_laps(dist, seconds);
     attn_status status = attn_exchange_of(&dist->plan)->ops->forward(dist->exchange, &call, &laps, error);
 
     if (status == ATTN_OK) {
         status = dist->plan.combine->ops->run(dist->combine, buffers->o, error);
         attn_lap(&laps, ATTN_PHASE_COMBINE);
     }
-    seconds[ATTN_PHASE_TOTAL] = laps.last - begin;
+    seconds[ATTN_PHASE_TOTAL] = laps.last - laps.begin;
     return status;
 }
 
@@ -229,8 +240,7 @@ attn_status attn_dist_backward(attn_dist *dist, const attn_dist_backward_buffers
                                .lse = attn_array_of_const(buffers->lse, heads, rows, 1),
                                .d_o = attn_array_of_const(buffers->d_o, heads, rows, shape->v_head_dim),
                                .dq = attn_array_dense(buffers->dq, heads, rows, shape->head_dim)};
-    attn_laps laps = start_laps(seconds);
-    const double begin = laps.last;
+    attn_laps laps = start_laps(dist, seconds);
     attn_status status;
 
     assert(dist->gradients != NULL);
@@ -240,6 +250,6 @@ attn_status attn_dist_backward(attn_dist *dist, const attn_dist_backward_buffers
         status = attn_gradients_merge(dist->gradients, buffers, error);
         attn_lap(&laps, ATTN_PHASE_MERGE);
     }
-    seconds[ATTN_PHASE_TOTAL] = laps.last - begin;
+    seconds[ATTN_PHASE_TOTAL] = laps.last - laps.begin;
     return status;
 }

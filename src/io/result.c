@@ -1,6 +1,13 @@
-#include <attn/result.h>
+#include "io/result_file.h"
 
 #include <stdlib.h>
+
+const attn_timeline_column attn_timeline_columns[ATTN_TIMELINE_COLUMNS] = {
+    {"rank", "1", "rank of the event", true},
+    {"phase", "1", "phase of the event: its place among the names in ../phase", true},
+    {"begin", "s", "begin of the event, since this rank's own start after a barrier of all ranks", false},
+    {"end", "s", "end of the event, since this rank's own start after a barrier of all ranks", false},
+};
 
 const char *attn_case_status_name(attn_case_status status)
 {
@@ -36,6 +43,7 @@ void attn_result_destroy(attn_result *result)
     attn_attributes_destroy(result->factors);
     attn_attributes_destroy(result->outcomes);
     free(result->samples);
+    free(result->timeline);
     free(result);
 }
 

@@ -7,6 +7,7 @@
 #include <attn/result.h>
 
 #include <hdf5.h>
+#include <stdbool.h>
 
 /* result_store.c: writing. ATTN_FILE with the reason. */
 
@@ -20,6 +21,14 @@ attn_status attn_result_file_extend(const char *path, int64_t bytes, hid_t *out,
 attn_status attn_result_file_put_environment(hid_t file, const char *path, const char *launch_id,
                                              const attn_attributes *environment, attn_error *error);
 attn_status attn_result_file_put_case(hid_t file, const char *path, const attn_result *result, attn_error *error);
+
+/* The datasets of a timeline, in the order of the members of attn_event. */
+enum { ATTN_TIMELINE_COLUMNS = 4 };
+typedef struct attn_timeline_column {
+    const char *name, *units, *long_name;
+    bool whole; /* kept as int64; others as float64 */
+} attn_timeline_column;
+extern const attn_timeline_column attn_timeline_columns[ATTN_TIMELINE_COLUMNS];
 
 /* result_load.c: reading. ATTN_INPUT with file, object and value. */
 

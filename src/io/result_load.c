@@ -4,6 +4,7 @@
 
 #include "core/checked.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,6 +233,74 @@ static attn_status read_samples(hid_t group, const char *where, attn_result *res
     return status;
 }
 
+/* Reads a column of a timeline, [events]; the first one tells how many events there are. */
+static attn_status read_column(hid_t group, const char *where, int column, attn_result *result, double **out,
+                               attn_error *error)
+{
+    const char *const name = attn_timeline_columns[column].name;
+    const hid_t data = attn_h5_has_object(group, name) ? H5Dopen2(group, name, H5P_DEFAULT) : H5I_INVALID_HID;
+    const hid_t space = data >= 0 ? H5Dget_space(data) : H5I_INVALID_HID;
+    hsize_t extents[H5S_MAX_RANK] = {0};
+    attn_status status = ATTN_OK;
+
+    if (space < 0 || H5Sget_simple_extent_dims(space, extents, NULL) != 1 || extents[0] < 1 ||
+        (column > 0 && (int64_t)extents[0] != result->events))
+        status = attn_error_set(error, ATTN_INPUT,
+                                "%s/timeline: dataset %s cannot be used; [event], the same for all of them, is needed",
+                                where, name);
+    else
+        result->events = (int64_t)extents[0];
+    if (status == ATTN_OK && (*out = attn_calloc_array(result->events, sizeof **out)) == NULL)
+        status = attn_error_set(error, ATTN_MEMORY, "%s/timeline: no memory for %lld events", where,
+                                (long long)result->events);
+    if (status == ATTN_OK && H5Dread(data, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, *out) < 0)
+        status = attn_h5_error(error, ATTN_INPUT, "%s/timeline: dataset %s cannot be read", where, name);
+    attn_h5_close(space);
+    attn_h5_close(data);
+    return status;
+}
+
+/* Makes the events of their columns, looking at each number: whoever draws them relies on it. */
+static attn_status take_events(const char *where, double *const *columns, attn_result *result, attn_error *error)
+{
+    for (int64_t i = 0; i < result->events; i++) {
+        const double rank = columns[0][i], phase = columns[1][i], begin = columns[2][i], end = columns[3][i];
+
+        if (!(rank >= 0 && rank < (double)result->ranks && phase >= 0 && phase < (double)result->phases &&
+              phase < ATTN_PHASE_COUNT && begin >= 0 && end >= begin && isfinite(end)))
+            return attn_error_set(error, ATTN_INPUT,
+                                  "%s/timeline: event %lld has rank %g, phase %g, begin %g, end %g; a rank and a phase "
+                                  "of the samples and 0 <= begin <= end are needed",
+                                  where, (long long)i, rank, phase, begin, end);
+        result->timeline[i] =
+            (attn_event){.rank = (int64_t)rank, .phase = (attn_phase)phase, .begin = begin, .end = end};
+    }
+    return ATTN_OK;
+}
+
+static attn_status read_timeline(hid_t place, const char *where, attn_result *result, attn_error *error)
+{
+    const hid_t group = H5Gopen2(place, "timeline", H5P_DEFAULT);
+    double *columns[ATTN_TIMELINE_COLUMNS] = {NULL};
+    attn_status status = ATTN_OK;
+
+    if (group < 0)
+        return attn_h5_error(error, ATTN_INPUT, "%s/timeline cannot be read; a group is needed", where);
+    for (int column = 0; status == ATTN_OK && column < ATTN_TIMELINE_COLUMNS; column++)
+        status = read_column(group, where, column, result, &columns[column], error);
+    if (status == ATTN_OK && attn_h5_has_attribute(group, "lost"))
+        status = attn_h5_read_integer(group, where, "lost", &result->events_lost, error);
+    if (status == ATTN_OK) {
+        result->timeline = attn_calloc_array(result->events, sizeof *result->timeline);
+        status = result->timeline != NULL ? take_events(where, columns, result, error)
+                                          : attn_error_set(error, ATTN_MEMORY, "%s/timeline: no memory for it", where);
+    }
+    for (int column = 0; column < ATTN_TIMELINE_COLUMNS; column++)
+        free(columns[column]);
+    attn_h5_close(group);
+    return status;
+}
+
 attn_status attn_result_file_get_case(hid_t file, const char *path, const char *id, attn_result **out,
                                       attn_error *error)
 {
@@ -257,6 +326,8 @@ attn_status attn_result_file_get_case(hid_t file, const char *path, const char *
         status = take_attributes(where, all, result, error);
     if (status == ATTN_OK && attn_h5_has_object(group, "samples"))
         status = read_samples(group, where, result, error);
+    if (status == ATTN_OK && attn_h5_has_object(group, "timeline"))
+        status = read_timeline(group, where, result, error);
     if (status == ATTN_OK) {
         strcpy(result->id, id);
         *out = result;

@@ -188,6 +188,54 @@ static bool write_samples(hid_t group, const attn_result *result)
     return written;
 }
 
+/* What a column of a timeline has of an event. */
+static double event_value(const attn_event *event, int column)
+{
+    const double values[ATTN_TIMELINE_COLUMNS] = {(double)event->rank, (double)event->phase, event->begin, event->end};
+
+    return values[column];
+}
+
+/* A column of a timeline; the first one brings the scale of them all. */
+static bool write_column(hid_t group, hid_t space, const attn_result *result, int column, double *values)
+{
+    const attn_timeline_column *const as = &attn_timeline_columns[column];
+    const hid_t data = H5Dcreate2(group, as->name, as->whole ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE, space, H5P_DEFAULT,
+                                  H5P_DEFAULT, H5P_DEFAULT);
+    bool written = data >= 0;
+
+    for (int64_t i = 0; i < result->events; i++)
+        values[i] = event_value(&result->timeline[i], column);
+    written = written && H5Dwrite(data, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0 &&
+              attn_h5_write_text(data, "units", as->units) && attn_h5_write_text(data, "long_name", as->long_name);
+    if (written && column == 0) {
+        written = write_numbers(group, data, 0, "event", result->events);
+    } else if (written) {
+        const hid_t scale = H5Dopen2(group, "event", H5P_DEFAULT);
+
+        written = H5DSattach_scale(data, scale, 0) >= 0 && H5DSset_label(data, 0, "event") >= 0;
+        attn_h5_close(scale);
+    }
+    attn_h5_close(data);
+    return written;
+}
+
+static bool write_timeline(hid_t place, const attn_result *result)
+{
+    const hsize_t count = (hsize_t)result->events;
+    const hid_t group = make_group(place, "timeline"), space = H5Screate_simple(1, &count, NULL);
+    double *const values = malloc((size_t)result->events * sizeof *values);
+    bool written = values != NULL && group >= 0 && attn_h5_write_integer(group, "lost", result->events_lost) &&
+                   attn_h5_write_text(group, "long_name", "phases of one more repetition, rank by rank");
+
+    for (int column = 0; written && column < ATTN_TIMELINE_COLUMNS; column++)
+        written = write_column(group, space, result, column, values);
+    free(values);
+    attn_h5_close(space);
+    attn_h5_close(group);
+    return written;
+}
+
 attn_status attn_result_file_put_case(hid_t file, const char *path, const attn_result *result, attn_error *error)
 {
     const hid_t cases = H5Gopen2(file, "cases", H5P_DEFAULT), group = make_group(cases, result->id);
@@ -199,7 +247,8 @@ attn_status attn_result_file_put_case(hid_t file, const char *path, const attn_r
     else if (group < 0 || !attn_h5_write_text(group, "launch_id", result->launch_id) ||
              !attn_h5_write_text(group, "status", attn_case_status_name(result->status)) ||
              !attn_h5_write_text(group, "factor_names", names) || !write_list(group, result->factors) ||
-             !write_list(group, result->outcomes) || (result->reps > 0 && !write_samples(group, result)))
+             !write_list(group, result->outcomes) || (result->reps > 0 && !write_samples(group, result)) ||
+             (result->events > 0 && !write_timeline(group, result)))
         status = attn_h5_error(error, ATTN_FILE, "%s: case %s cannot be written", path, result->id);
     free(names);
     attn_h5_close(group);

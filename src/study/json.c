@@ -2,13 +2,12 @@
  *
  * CPU time is not measured; cpu_time repeats real_time, because readers of the format expect both. A case without a
  * valid result is one entry with skipped or error_occurred and the reason, and no times, as that library writes it. */
+#include "study/json.h"
 #include "study/describe.h"
 #include "study/summary.h"
 
 #include <attn/study.h>
 #include <attn/version.h>
-
-#include <cjson/cJSON.h>
 
 #include <math.h>
 #include <stdlib.h>
@@ -94,7 +93,7 @@ static cJSON *make_context(const attn_results *results)
     return context;
 }
 
-static attn_status print_json(cJSON *object, FILE *stream, attn_error *error)
+attn_status attn_json_print(cJSON *object, FILE *stream, attn_error *error)
 {
     char *text = cJSON_PrintUnformatted(object);
 
@@ -203,19 +202,19 @@ static attn_status write_timed(const json_case *c, FILE *stream, attn_error *err
     attn_status status = ATTN_OK;
 
     for (int64_t rep = 0; rep < c->result->reps && status == ATTN_OK; rep++) {
-        status = print_json(make_iteration(c, rep), stream, error);
+        status = attn_json_print(make_iteration(c, rep), stream, error);
         fputs(",\n", stream);
     }
     mean_and_deviation(c->times, c->result->reps, &mean, &deviation);
     if (status == ATTN_OK)
-        status = print_json(make_aggregate(c, "mean", mean), stream, error);
+        status = attn_json_print(make_aggregate(c, "mean", mean), stream, error);
     fputs(",\n", stream);
     if (status == ATTN_OK)
-        status = print_json(make_median(c), stream, error);
+        status = attn_json_print(make_median(c), stream, error);
     if (status != ATTN_OK || !isfinite(deviation))
         return status;
     fputs(",\n", stream);
-    return print_json(make_aggregate(c, "stddev", deviation), stream, error);
+    return attn_json_print(make_aggregate(c, "stddev", deviation), stream, error);
 }
 
 static attn_status write_untimed(const json_case *c, FILE *stream, attn_error *error)
@@ -229,7 +228,7 @@ static attn_status write_untimed(const json_case *c, FILE *stream, attn_error *e
     cJSON_AddBoolToObject(entry, skipped ? "skipped" : "error_occurred", true);
     cJSON_AddStringToObject(entry, skipped ? "skip_message" : "error_message", verdict);
     add_times(entry, c, 0, 0);
-    return print_json(entry, stream, error);
+    return attn_json_print(entry, stream, error);
 }
 
 /* The first case of the same id numbers the family. */
@@ -272,7 +271,7 @@ attn_status attn_study_write_json(const attn_results *results, FILE *stream, att
     attn_status status;
 
     fputs("{\n\"context\": ", stream);
-    status = print_json(make_context(results), stream, error);
+    status = attn_json_print(make_context(results), stream, error);
     fputs(",\n\"benchmarks\": [\n", stream);
     for (size_t c = 0; c < results->count && status == ATTN_OK; c++) {
         status = write_case(results, c, stream, error);

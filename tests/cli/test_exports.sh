@@ -32,6 +32,35 @@ if command -v gnuplot >/dev/null; then
     check "no temporary file is left" test -z "$(find . -name '*.tmp')"
 fi
 
+# The timeline of every case: as a trace, as a picture, and refused where there is none.
+expect 4 0 "${short[@]}" --heads 4 --seq 64 --exchange ring,allgather --output lines.h5 --quiet
+expect 1 0 report lines.h5 --trace trace.json
+check "the trace is JSON" json_good trace.json
+check "every rank of both cases is in it" test "$(grep -o '"tid":[0-9]*,"cat"' trace.json | sort -u | wc -l)" -eq 4
+check "both cases" test "$(grep -o '"ph":"X","pid":[0-9]*' trace.json | sort -u | wc -l)" -eq 2
+for phase in compute imbalance-wait; do
+    check "$phase is in it" holds trace.json "\"name\":\"$phase\""
+done
+expect 1 0 report lines.h5 --trace -
+check "the trace alone on stdout" json_good "$out"
+check "its table is on stderr" holds "$err" 'efficiency'
+if command -v gnuplot >/dev/null; then
+    expect 1 0 report lines.h5 --timeline lines.svg
+    check "a picture" holds lines.svg 'exchange-wait'
+fi
+expect 1 2 report lines.h5 --timeline lines.gif
+check "what ending" holds "$err" '--timeline lines.gif: a name ending in .png, .svg or .pdf'
+expect 1 2 report lines.h5 --timeline lines.png --plot lines.png
+check "one name, two pictures" holds "$err" '--plot and --timeline both write lines.png'
+"${WRITE_STUDY:?}" . >"$out" 2>"$err"
+expect 1 2 report base.h5 --trace none.json
+check "the reason" holds "$err" 'none of the cases has a timeline'
+check "one line" test "$(lines "$err")" -eq 1
+check "nothing is printed" is_empty "$out"
+check "no file is left" test ! -e none.json
+expect 1 2 report base.h5 --timeline none.png
+check "no picture either" test ! -e none.png
+
 # The other name of standard output.
 expect 1 0 report a.h5 --csv /dev/stdout
 check "CSV alone on stdout" test "$(lines "$out")" -eq 2

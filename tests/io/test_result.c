@@ -40,6 +40,31 @@ static attn_result *make_case(int64_t seq, const char *launch, attn_case_status 
     return result;
 }
 
+/* Gives a case a timeline of so many events. */
+static void add_timeline(attn_result *result, int64_t events)
+{
+    result->events = events;
+    result->events_lost = 7;
+    result->timeline = calloc((size_t)events, sizeof *result->timeline);
+    for (int64_t i = 0; i < events; i++)
+        result->timeline[i] = (attn_event){.rank = i % result->ranks,
+                                           .phase = (attn_phase)(i % ATTN_PHASE_COUNT),
+                                           .begin = (double)i / 3,
+                                           .end = (double)(i + 1) / 3};
+}
+
+static void check_same_timeline(const attn_result *got, const attn_result *want)
+{
+    CU_ASSERT_EQUAL_FATAL(got->events, want->events);
+    CU_ASSERT_EQUAL(got->events_lost, want->events_lost);
+    CU_ASSERT_EQUAL(got->timeline != NULL, want->events > 0);
+    for (int64_t i = 0; i < want->events; i++) {
+        const attn_event *const g = &got->timeline[i], *const w = &want->timeline[i];
+
+        CU_ASSERT(g->rank == w->rank && g->phase == w->phase && g->begin == w->begin && g->end == w->end);
+    }
+}
+
 static void check_same_list(const attn_attributes *got, const attn_attributes *want)
 {
     CU_ASSERT_EQUAL_FATAL(attn_attributes_count(got), attn_attributes_count(want));
@@ -69,6 +94,7 @@ static void check_same_case(const attn_result *got, const attn_result *want)
         CU_ASSERT_EQUAL(memcmp(got->samples, want->samples,
                                (size_t)(want->reps * want->ranks * want->phases) * sizeof *want->samples),
                         0);
+    check_same_timeline(got, want);
 }
 
 static attn_attributes *make_environment(const char *launch)
@@ -172,6 +198,7 @@ static void round_trip(void)
                                    make_case(4, "launch-1", ATTN_CASE_INVALID, 2)};
     attn_results *results;
 
+    add_timeline(cases[0], 20);
     for (int i = 0; i < 3; i++) {
         TEST_OK(attn_result_writer_put(writer, cases[i], part, sizeof part, &attn_test_error));
         CU_ASSERT_EQUAL(access(part, F_OK), 0);
@@ -324,6 +351,64 @@ static void read_together(void)
     attn_results_destroy(results);
 }
 
+/* Changes one number of a timeline in a file, or with a NULL name puts a column of one event less in its place. */
+static void spoil(const char *path, const char *id, const char *column, double value)
+{
+    const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    const hsize_t count = 1, at = 2;
+    char name[128];
+    hid_t data, space, memory = H5Screate_simple(1, &count, NULL);
+
+    snprintf(name, sizeof name, "cases/%s/timeline/%s", id, column != NULL ? column : "end");
+    if (column == NULL) {
+        H5Ldelete(file, name, H5P_DEFAULT);
+        data = H5Dcreate2(file, name, H5T_NATIVE_DOUBLE, memory, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        H5Dclose(data);
+    } else {
+        data = H5Dopen2(file, name, H5P_DEFAULT);
+        space = H5Dget_space(data);
+        H5Sselect_hyperslab(space, H5S_SELECT_SET, &at, NULL, &count, NULL);
+        CU_ASSERT(H5Dwrite(data, H5T_NATIVE_DOUBLE, memory, space, H5P_DEFAULT, &value) >= 0);
+        H5Sclose(space);
+        H5Dclose(data);
+    }
+    H5Sclose(memory);
+    H5Fclose(file);
+}
+
+/* Whoever draws a timeline relies on its numbers. */
+static void bad_timeline(void)
+{
+    static const struct {
+        const char *column;
+        double value;
+        const char *words;
+    } bad[] = {
+        {"rank", 3, "/timeline: event 2 has rank 3, phase 2"},
+        {"rank", -1, "/timeline: event 2 has rank -1"},
+        {"phase", ATTN_PHASE_COUNT, "; a rank and a phase of the samples and 0 <= begin <= end are needed"},
+        {"begin", -0.5, "begin -0.5"},
+        {"end", 0.5, "end 0.5"},
+        {"end", NAN, "end nan"},
+        {NULL, 0, "/timeline: dataset end cannot be used; [event], the same for all of them, is needed"},
+    };
+    char path[PATH_SIZE];
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        attn_result_writer *const writer = open_writer(folder_path("r.h5", path), false, "one");
+        attn_result *const result = make_case(1, "one", ATTN_CASE_VALID, 2);
+
+        add_timeline(result, 4);
+        TEST_OK(attn_result_writer_put(writer, result, NULL, 0, &attn_test_error));
+        TEST_OK(attn_result_writer_close(writer, true, &attn_test_error));
+        expect_cases(path, 1, 1);
+        spoil(path, result->id, bad[i].column, bad[i].value);
+        expect_unreadable(path, bad[i].words);
+        attn_result_destroy(result);
+        unlink(path);
+    }
+}
+
 static void write_input_file(const char *path)
 {
     const hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
@@ -463,6 +548,10 @@ static void test_unreadable(void)
 {
     on_rank_0(unreadable);
 }
+static void test_bad_timeline(void)
+{
+    on_rank_0(bad_timeline);
+}
 static void test_bad_targets(void)
 {
     on_rank_0(bad_targets);
@@ -485,6 +574,7 @@ static const attn_test tests[] = {
     {"a second writer, and a killed one", test_second_writer},
     {"files, folders and parts together", test_read_together},
     {"what cannot be read is named", test_unreadable},
+    {"a timeline that makes no sense", test_bad_timeline},
     {"what cannot be written is named", test_bad_targets},
     {"no space", test_no_space},
     {"nothing stays open", test_nothing_open},

@@ -104,6 +104,7 @@ typedef struct attn_forward_setup {
     int threads;                           /* OpenMP threads, >= 1 */
     int64_t page_rows;                     /* rows of a page when k and v are paged (attn_page_table), otherwise 0 */
     attn_scratch *scratch;                 /* NULL: memory of its own */
+    bool moves;                            /* attn_forward_move will be called; q_rows is at most one segment */
 } attn_forward_setup;
 
 /* Where the rows of a paged part stand (a block table, Kwon et al. 2023, section 4.2): local row r of batch b is row
@@ -143,6 +144,13 @@ ATTN_API void attn_forward_destroy(attn_forward *forward);
  * attn_forward, as they share its scratch memory.
  *   buffers  in; o and lse are written and overlap nothing */
 ATTN_API void attn_forward_execute(attn_forward *forward, const attn_forward_buffers *buffers);
+
+/* Moves the query rows of a pass that was created for it (setup->moves), so that one pass serves a sequence that grows:
+ * they now are the rows from a global number on, as many as before. Cuts the tasks again, which takes a microsecond or
+ * two where rows are few, and does not allocate. How many keys a range has follows from the most that the rows may see
+ * anywhere, so that the result for given rows has the same bits wherever they moved from.
+ *   begin  in, 0 <= begin <= Sq - rows */
+ATTN_API void attn_forward_move(attn_forward *forward, int64_t begin);
 
 /* Tells the bytes that create allocated (tasks, and scratch of all threads where it is not the setup's): what a caller
  * that plans its memory adds to the arrays'. */

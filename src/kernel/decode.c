@@ -8,6 +8,7 @@
 
 #include <attn/memory.h>
 
+#include <assert.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -29,9 +30,10 @@ struct attn_decode {
     int64_t *first_task;     /* [group_count + 1] */
     int64_t group_count;
     attn_decode_task *tasks; /* [task_count], those of a group one after the other, in the order of the keys */
-    int64_t task_count;
-    char *
-        partials; /* [task_count] of o [rows_most][o_stride], lse [lse_stride], accumulator type; after `lead` elements,
+    int64_t task_count, task_room;
+    int64_t keys; /* most of a range, and for a blocked kernel the least of one with others after it */
+    char
+        *partials; /* [task_room] of o [rows_most][o_stride], lse [lse_stride], accumulator type; after `lead` elements,
                        so that where a blocked task counts its rows from is inside too */
     int64_t rows_most, o_stride, lse_stride, lead;
 };
@@ -73,12 +75,33 @@ static int64_t count_keys(const attn_forward_setup *setup, attn_interval seen)
     return keys;
 }
 
+/* The most keys of the parts that the rows may see, wherever they move. */
+static int64_t most_keys(const attn_forward_setup *setup)
+{
+    const attn_mask *mask = &setup->problem->mask;
+    const int64_t right = mask->causal ? 0 : mask->window_right;
+    int64_t keys = 0;
+
+    for (int64_t p = 0; p < setup->part_count; p++)
+        keys += setup->part_rows[p]->rows;
+    /* Differences, as a window may be near INT64_MAX. */
+    if (mask->window_left < 0 || right < 0 || mask->window_left >= keys - setup->q_rows->rows ||
+        right >= keys - setup->q_rows->rows - mask->window_left)
+        return keys;
+    return mask->window_left + right + setup->q_rows->rows;
+}
+
+static int64_t keys_of_group(const attn_forward_setup *setup, const attn_task *group)
+{
+    return setup->moves ? most_keys(setup) : count_keys(setup, seen_keys(setup, group->b));
+}
+
 static int64_t choose_keys(const attn_forward_setup *setup, const attn_task *groups, int64_t count, bool blocked)
 {
     int64_t keys = 0;
 
     for (int64_t n = 0; n < count; n++)
-        keys += count_keys(setup, seen_keys(setup, groups[n].b));
+        keys += keys_of_group(setup, &groups[n]);
     if (blocked) {
         keys = (keys / WIDE_RANGES + WIDE_BLOCK - 1) / WIDE_BLOCK * WIDE_BLOCK;
         return keys < WIDE_LEAST_KEYS ? WIDE_LEAST_KEYS : keys;
@@ -160,6 +183,13 @@ static int64_t cut_group(const attn_decode *decode, const attn_task *group, int6
                                : cut_keys(decode->setup, group, most, tasks);
 }
 
+/* Ranges for which there must be room: all but the last of a group have at least decode->keys keys. */
+static int64_t count_ranges(const attn_decode *decode, const attn_task *group)
+{
+    return decode->setup->moves ? most_keys(decode->setup) / decode->keys + 1
+                                : cut_group(decode, group, decode->keys, NULL);
+}
+
 /* What a blocked kernel is told, whose o is a partial result. */
 static void open_blocked(attn_decode *decode, const attn_kernel *kernel)
 {
@@ -187,9 +217,10 @@ attn_status attn_decode_create(const attn_kernel *kernel, const attn_forward_set
     const attn_problem *problem = setup->problem;
     const bool blocked = attn_decode_cuts(kernel, setup);
     const size_t element = attn_dtype_size(attn_dtype_accumulator(problem->dtype));
-    const int64_t line = ATTN_DECODE_O_BYTES / (int64_t)element, keys = choose_keys(setup, groups, count, blocked);
+    const int64_t line = ATTN_DECODE_O_BYTES / (int64_t)element;
     attn_decode *decode = calloc(1, sizeof *decode);
     size_t bytes = 0;
+    attn_status status;
 
     *out = NULL;
     if (decode == NULL)
@@ -198,6 +229,7 @@ attn_status attn_decode_create(const attn_kernel *kernel, const attn_forward_set
     decode->run = blocked ? NULL : kernel->decode->decode[problem->dtype];
     decode->groups = groups;
     decode->group_count = count;
+    decode->keys = choose_keys(setup, groups, count, blocked);
     for (int64_t n = 0; n < count; n++)
         decode->rows_most = groups[n].rows > decode->rows_most ? groups[n].rows : decode->rows_most;
     decode->o_stride = (problem->shape.v_head_dim + line - 1) / line * line;
@@ -207,21 +239,31 @@ attn_status attn_decode_create(const attn_kernel *kernel, const attn_forward_set
     decode->first_task = attn_calloc_array(count + 1, sizeof *decode->first_task);
     if (decode->first_task != NULL) {
         for (int64_t n = 0; n < count; n++)
-            decode->first_task[n + 1] = decode->first_task[n] + cut_group(decode, &groups[n], keys, NULL);
-        decode->task_count = decode->first_task[count];
-        decode->tasks = attn_calloc_array(decode->task_count, sizeof *decode->tasks);
-        if (attn_size_multiply((size_t)decode->task_count, partial_elements(decode) * element, &bytes))
+            decode->task_room += count_ranges(decode, &groups[n]);
+        decode->tasks = attn_calloc_array(decode->task_room, sizeof *decode->tasks);
+        if (attn_size_multiply((size_t)decode->task_room, partial_elements(decode) * element, &bytes))
             decode->partials = attn_aligned_alloc(bytes + (size_t)decode->lead * element);
     }
     if (decode->tasks == NULL || decode->partials == NULL) {
+        status = attn_error_set(error, ATTN_MEMORY, "no memory for the partial results of ranges of %lld keys",
+                                (long long)decode->keys);
         attn_decode_destroy(decode);
-        return attn_error_set(error, ATTN_MEMORY, "no memory for the partial results of ranges of %lld keys",
-                              (long long)keys);
+        return status;
     }
-    for (int64_t n = 0; n < count; n++)
-        cut_group(decode, &groups[n], keys, decode->tasks + decode->first_task[n]);
+    attn_decode_cut(decode);
     *out = decode;
     return ATTN_OK;
+}
+
+void attn_decode_cut(attn_decode *decode)
+{
+    decode->task_count = 0;
+    for (int64_t n = 0; n < decode->group_count; n++) {
+        decode->first_task[n] = decode->task_count;
+        decode->task_count += cut_group(decode, &decode->groups[n], decode->keys, decode->tasks + decode->task_count);
+    }
+    decode->first_task[decode->group_count] = decode->task_count;
+    assert(decode->task_count <= decode->task_room);
 }
 
 void attn_decode_destroy(attn_decode *decode)
@@ -347,6 +389,6 @@ size_t attn_decode_bytes(const attn_decode *decode)
         return 0;
     partial = partial_elements(decode) * attn_dtype_size(attn_dtype_accumulator(decode->setup->problem->dtype));
     return (size_t)decode->lead * attn_dtype_size(attn_dtype_accumulator(decode->setup->problem->dtype)) +
-           (size_t)decode->task_count * (sizeof *decode->tasks + partial) +
+           (size_t)decode->task_room * (sizeof *decode->tasks + partial) +
            (size_t)(decode->group_count + 1) * sizeof *decode->first_task;
 }

@@ -76,7 +76,8 @@ bool attn_decode_applies(const attn_kernel *kernel, const attn_forward_setup *se
 /* Tells whether the tasks of a blocked kernel are to be cut by keys instead: few rows, but too many when folded. */
 bool attn_decode_cuts(const attn_kernel *kernel, const attn_forward_setup *setup);
 
-/* Plans the ranges, for a pass to which one of the two applies.
+/* Plans the ranges, for a pass to which one of the two applies; one that moves (setup->moves) gets room for as many
+ * ranges as its rows may see at any place.
  *   setup   in, must outlive the attn_decode
  *   groups  in, [count] all folded rows of each batch and group of heads, for a blocked kernel in as many tasks as they
  *           take; must outlive the attn_decode
@@ -85,6 +86,9 @@ bool attn_decode_cuts(const attn_kernel *kernel, const attn_forward_setup *setup
 attn_status attn_decode_create(const attn_kernel *kernel, const attn_forward_setup *setup, const attn_task *groups,
                                int64_t count, attn_decode **out, attn_error *error);
 void attn_decode_destroy(attn_decode *decode);
+
+/* Cuts the ranges again after the rows of the setup have moved, as long as they were. Does not allocate. */
+void attn_decode_cut(attn_decode *decode);
 
 /* Computes o and lse with the threads of the setup.
  *   scratch  with scratch_bytes for each thread */

@@ -18,8 +18,13 @@ struct attn_forward {
     attn_task *tasks; /* [task_count] largest first */
     int64_t task_count;
     int64_t pairs;
+    int64_t rows_of_task;
     attn_decode *decode;                 /* NULL, or how the tasks are cut further, by keys */
     attn_scratch *scratch, *own_scratch; /* the setup's, or an own one */
+    /* Of a pass that moves: its query rows, and the sums of make_tasks. */
+    attn_segments rows;
+    attn_segment row;
+    int64_t *sums;
 };
 
 attn_array attn_array_dense(void *data, int64_t heads, int64_t rows, int64_t width)
@@ -122,12 +127,14 @@ static int64_t pairs_before(const int64_t *sums, int64_t heads, int64_t folded)
     return heads * sums[row] + (rest > 0 ? rest * (sums[row + 1] - sums[row]) : 0);
 }
 
-static void make_tasks(attn_forward *forward, int64_t rows_of_task, int64_t *sums)
+/* Those of a pass that moves stay in the order of batches and heads: nothing else depends on where its rows are. */
+static void make_tasks(attn_forward *forward, int64_t *sums)
 {
     const attn_forward_setup *setup = &forward->setup;
-    const int64_t groups = attn_head_groups(setup);
+    const int64_t groups = attn_head_groups(setup), rows_of_task = forward->rows_of_task;
     int64_t next = 0;
 
+    forward->pairs = 0;
     for (int64_t b = 0; b < setup->problem->shape.batch; b++) {
         if (b == 0 || setup->problem->mask.kv_len != NULL) /* only key padding differs between batches */
             sum_pairs(setup, b, sums);
@@ -152,7 +159,8 @@ static void make_tasks(attn_forward *forward, int64_t rows_of_task, int64_t *sum
         }
     }
     assert(next == forward->task_count);
-    qsort(forward->tasks, (size_t)next, sizeof *forward->tasks, by_work);
+    if (!setup->moves)
+        qsort(forward->tasks, (size_t)next, sizeof *forward->tasks, by_work);
 }
 
 static size_t thread_scratch(const attn_kernel *kernel, const attn_forward_setup *setup, bool decode, int64_t rows)
@@ -178,6 +186,26 @@ static attn_status check_setup(const attn_kernel *kernel, const attn_forward_set
     return ATTN_OK;
 }
 
+/* Gives a pass that moves query rows of its own, at first where the caller's are. */
+static void own_rows(attn_forward *forward)
+{
+    const attn_segments *rows = forward->setup.q_rows;
+
+    assert(rows->count <= 1);
+    forward->row = (attn_segment){.begin = rows->rows > 0 ? rows->list[0].begin : 0, .length = rows->rows};
+    forward->rows = (attn_segments){.list = &forward->row, .count = rows->count, .rows = rows->rows};
+    forward->setup.q_rows = &forward->rows;
+}
+
+void attn_forward_move(attn_forward *forward, int64_t begin)
+{
+    assert(forward->setup.moves && begin >= 0 && begin <= forward->setup.problem->shape.seq - forward->rows.rows);
+    forward->row.begin = begin;
+    make_tasks(forward, forward->sums);
+    if (forward->decode != NULL)
+        attn_decode_cut(forward->decode);
+}
+
 attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_setup *setup, attn_forward **out,
                                 attn_error *error)
 {
@@ -199,6 +227,9 @@ attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_se
     if (forward != NULL) {
         forward->kernel = kernel;
         forward->setup = *setup;
+        if (setup->moves)
+            own_rows(forward);
+        forward->rows_of_task = rows;
         forward->task_count = count;
         forward->tasks = attn_calloc_array(count + 1, sizeof *forward->tasks);
     }
@@ -207,8 +238,11 @@ attn_status attn_forward_create(const attn_kernel *kernel, const attn_forward_se
         attn_forward_destroy(forward);
         return attn_error_set(error, ATTN_MEMORY, "no memory for %lld tasks", (long long)count);
     }
-    make_tasks(forward, rows, sums);
-    free(sums);
+    make_tasks(forward, sums);
+    if (setup->moves)
+        forward->sums = sums;
+    else
+        free(sums);
     status = attn_scratch_take(setup->scratch, setup->threads, thread_scratch(kernel, setup, decode, rows),
                                &forward->scratch, &forward->own_scratch, error);
     if (status == ATTN_OK && (decode || cut))
@@ -227,6 +261,7 @@ void attn_forward_destroy(attn_forward *forward)
         return;
     attn_decode_destroy(forward->decode);
     free(forward->tasks);
+    free(forward->sums);
     attn_scratch_destroy(forward->own_scratch);
     free(forward);
 }
@@ -254,7 +289,9 @@ void attn_forward_execute(attn_forward *forward, const attn_forward_buffers *buf
 
 size_t attn_forward_bytes(const attn_forward *forward)
 {
-    return (size_t)forward->task_count * sizeof *forward->tasks + attn_scratch_bytes(forward->own_scratch) +
+    const size_t sums = forward->sums != NULL ? (size_t)(forward->rows.rows + 1) * sizeof *forward->sums : 0;
+
+    return (size_t)forward->task_count * sizeof *forward->tasks + sums + attn_scratch_bytes(forward->own_scratch) +
            attn_decode_bytes(forward->decode);
 }
 

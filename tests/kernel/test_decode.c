@@ -197,6 +197,123 @@ static void test_unseen_keys(void)
         }
 }
 
+/* Compares the rows from `begin` on, which a pass left in o and lse. */
+static void compare_rows(const fixture *f, int64_t begin, int64_t rows, const void *o, const void *lse)
+{
+    const attn_shape *s = &f->problem.shape;
+    const attn_dtype sum_dtype = attn_dtype_accumulator(f->problem.dtype);
+
+    for (int64_t n = 0; n < s->batch * s->heads * rows; n++) {
+        const int64_t at = n / rows * s->seq + begin + n % rows;
+
+        for (int64_t d = 0; d < s->v_head_dim; d++)
+            TEST_CLOSE(attn_load(f->problem.dtype, o, (size_t)(n * s->v_head_dim + d)), f->o[at * s->v_head_dim + d],
+                       fixture_tolerance(f));
+        TEST_CLOSE(attn_load(sum_dtype, lse, (size_t)n), f->lse[at], fixture_tolerance(f));
+    }
+}
+
+/* One pass whose rows go along a sequence, over three parts of its keys. */
+static void check_moves(const attn_kernel *kernel, const fixture *f, const attn_layout *layout, int64_t rows)
+{
+    static const int64_t places[] = {0, 1, 3, 200, 255, 256, 400, 572, 256, 3};
+    enum { PLACES = sizeof places / sizeof places[0], AGAIN = 2 }; /* the last ones are the second time there */
+    const attn_shape *s = &f->problem.shape;
+    const attn_dtype dtype = f->problem.dtype;
+    const int64_t first = 0;
+    const size_t lines = (size_t)fixture_elements(s, s->heads, rows, 1);
+    const size_t o_bytes = lines * (size_t)s->v_head_dim * attn_dtype_size(dtype);
+    const size_t lse_bytes = lines * attn_dtype_size(attn_dtype_accumulator(dtype));
+    char *o = malloc(PLACES * o_bytes), *lse = malloc(PLACES * lse_bytes);
+    attn_segments *q_rows, *kv_rows[PARTS_MAX];
+    attn_array k[PARTS_MAX], v[PARTS_MAX];
+    attn_forward_setup setup = {.problem = &f->problem,
+                                .head_count = s->heads,
+                                .part_count = PARTS_MAX,
+                                .part_rows = (const attn_segments *const *)kv_rows,
+                                .o_dtype = dtype,
+                                .add_sinks = true,
+                                .threads = 2,
+                                .moves = true};
+    attn_forward *forward;
+
+    TEST_OK(attn_segments_create(1, &first, &rows, &q_rows, &attn_test_error));
+    setup.q_rows = q_rows;
+    for (int p = 0; p < PARTS_MAX; p++) {
+        TEST_OK(attn_layout_rows(layout, s->kv_seq, PARTS_MAX, p, &kv_rows[p], &attn_test_error));
+        k[p] = attn_array_dense(
+            fixture_cut(s, dtype, f->k, s->kv_heads, s->kv_seq, s->head_dim, 0, s->kv_heads, kv_rows[p]), s->kv_heads,
+            kv_rows[p]->rows, s->head_dim);
+        v[p] = attn_array_dense(
+            fixture_cut(s, dtype, f->v, s->kv_heads, s->kv_seq, s->v_head_dim, 0, s->kv_heads, kv_rows[p]), s->kv_heads,
+            kv_rows[p]->rows, s->v_head_dim);
+    }
+    TEST_OK(attn_forward_create(kernel, &setup, &forward, &attn_test_error));
+    for (int n = 0; n < PLACES; n++) {
+        const attn_segments there = {
+            .list = &(attn_segment){.begin = places[n], .length = rows}, .count = 1, .rows = rows};
+        void *const q = fixture_cut(s, dtype, f->q, s->heads, s->seq, s->head_dim, 0, s->heads, &there);
+        const attn_forward_buffers buffers = {
+            .q = attn_array_dense(q, s->heads, rows, s->head_dim),
+            .k = k,
+            .v = v,
+            .o = attn_array_dense(o + (size_t)n * o_bytes, s->heads, rows, s->v_head_dim),
+            .lse = attn_array_dense(lse + (size_t)n * lse_bytes, s->heads, rows, 1)};
+        int64_t pairs = 0;
+
+        for (int64_t i = places[n]; i < places[n] + rows; i++) {
+            const attn_interval keys = attn_mask_row(&f->problem.mask, s, 0, i);
+
+            pairs += keys.hi - keys.lo;
+        }
+        attn_forward_move(forward, places[n]);
+        attn_forward_execute(forward, &buffers);
+        CU_ASSERT_EQUAL(attn_forward_pairs(forward), pairs * s->batch * s->heads);
+        compare_rows(f, places[n], rows, buffers.o.data, buffers.lse.data);
+        free(q);
+    }
+    for (int n = PLACES - AGAIN; n < PLACES; n++)
+        for (int before = 0; before < PLACES - AGAIN; before++)
+            if (places[before] == places[n]) {
+                CU_ASSERT(memcmp(o + (size_t)before * o_bytes, o + (size_t)n * o_bytes, o_bytes) == 0);
+                CU_ASSERT(memcmp(lse + (size_t)before * lse_bytes, lse + (size_t)n * lse_bytes, lse_bytes) == 0);
+            }
+    attn_forward_destroy(forward);
+    for (int p = 0; p < PARTS_MAX; p++) {
+        free(k[p].data);
+        free(v[p].data);
+        attn_segments_destroy(kv_rows[p]);
+    }
+    attn_segments_destroy(q_rows);
+    free(o);
+    free(lse);
+}
+
+/* A pass that moves along a sequence is right everywhere, and gives the same bits wherever it was before: decoding, a
+ * blocked kernel that is cut by keys, and rows in blocks. */
+static void test_moves(void)
+{
+    static const int64_t rows[] = {1, 3, 8, 20};
+    double slopes[8];
+
+    attn_alibi_slopes(8, slopes);
+    for (int dtype = 0; dtype < ATTN_DTYPE_COUNT; dtype++)
+        for (int64_t window = -1; window < 200; window += 100) {
+            attn_problem p = PROBLEM(2, 8, 2, 592, 592, 12, 20, (attn_dtype)dtype);
+            fixture f;
+
+            p.mask.causal = true;
+            p.mask.window_left = window;
+            p.score.alibi_slopes = window < 0 ? slopes : NULL;
+            f = fixture_make(&p);
+            for (size_t n = 0; n < attn_kernel_count(); n++)
+                for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
+                    if (attn_kernel_available(attn_kernel_at(n), ATTN_PASS_DECODE, p.dtype, NULL, 0))
+                        check_moves(attn_kernel_at(n), &f, attn_layout_at((n + r) % attn_layout_count()), rows[r]);
+            fixture_drop(&f);
+        }
+}
+
 /* The merge: an empty partial result changes nothing, two of them make one, and any split gives the whole. */
 static void test_merge(void)
 {
@@ -234,10 +351,8 @@ static void test_merge(void)
 }
 
 static const attn_test tests[] = {
-    {"shapes", test_shapes},
-    {"masks and scores", test_settings},
-    {"unseen keys", test_unseen_keys},
-    {"the merge", test_merge},
+    {"shapes", test_shapes},        {"masks and scores", test_settings}, {"unseen keys", test_unseen_keys},
+    {"rows that move", test_moves}, {"the merge", test_merge},
 };
 
 int main(int argc, char **argv)

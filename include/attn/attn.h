@@ -18,6 +18,7 @@
 #define ATTN_ATTN_H
 
 #include <attn/attributes.h>
+#include <attn/cache.h>
 #include <attn/comm.h>
 #include <attn/dist.h>
 #include <attn/dtype.h>

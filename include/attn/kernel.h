@@ -104,7 +104,7 @@ typedef struct attn_forward_setup {
     int threads;                           /* OpenMP threads, >= 1 */
     int64_t page_rows;                     /* rows of a page when k and v are paged (attn_page_table), otherwise 0 */
     attn_scratch *scratch;                 /* NULL: memory of its own */
-    bool moves;                            /* attn_forward_move will be called; q_rows is at most one segment */
+    bool moves;                            /* attn_forward_move will be called; q_rows is at most one segment, copied */
 } attn_forward_setup;
 
 /* Where the rows of a paged part stand (a block table, Kwon et al. 2023, section 4.2): local row r of batch b is row

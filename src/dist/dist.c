@@ -9,7 +9,6 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct attn_dist {
     attn_plan plan;
@@ -197,13 +196,13 @@ void attn_dist_record(attn_dist *dist, attn_timeline *timeline)
 
 static attn_laps start_laps(attn_dist *dist, double seconds[ATTN_PHASE_COUNT])
 {
-    attn_laps laps = {.seconds = seconds, .timeline = dist->timeline, .rank = dist->part->rank};
+    attn_laps laps = attn_laps_start(seconds);
 
+    laps.timeline = dist->timeline;
+    laps.rank = dist->part->rank;
     dist->timeline = NULL;
     if (laps.timeline != NULL)
         laps.timeline->count = laps.timeline->lost = 0;
-    memset(seconds, 0, ATTN_PHASE_COUNT * sizeof *seconds);
-    laps.begin = laps.last = attn_clock();
     return laps;
 }
 

@@ -13,6 +13,16 @@ typedef struct attn_laps {
     int64_t rank;            /* for the timeline */
 } attn_laps;
 
+/* Starts with all phases at 0, and without a timeline. */
+static inline attn_laps attn_laps_start(double seconds[ATTN_PHASE_COUNT])
+{
+    const double now = attn_clock();
+
+    for (int phase = 0; phase < ATTN_PHASE_COUNT; phase++)
+        seconds[phase] = 0;
+    return (attn_laps){.seconds = seconds, .last = now, .begin = now};
+}
+
 static inline void attn_lap_record(const attn_laps *laps, attn_phase phase, double now)
 {
     attn_timeline *const to = laps->timeline;

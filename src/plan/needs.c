@@ -97,38 +97,56 @@ static attn_status allocate(int parts, attn_needs **out, attn_error *error)
     return ATTN_OK;
 }
 
-attn_status attn_needs_create(const attn_plan *plan, attn_needs **out, attn_error *error)
+/* Finds what parts whose rows are known need. */
+static attn_status find(const attn_problem *problem, attn_needs *needs, attn_error *error)
 {
-    const attn_problem *problem = &plan->problem;
-    const int parts = plan->grid.seq;
-    attn_needs *needs;
-    attn_interval *list = NULL;
-    attn_status status = allocate(parts, &needs, error);
+    attn_interval *list;
     int64_t most = 0;
 
+    for (int part = 0; part < needs->parts; part++)
+        most = needs->q_rows[part]->count > most ? needs->q_rows[part]->count : most;
+    list = attn_calloc_array(most + 1, sizeof *list);
+    if (list == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for %lld intervals", (long long)most);
+    for (int i = 0; i < needs->parts; i++)
+        find_needs(problem, needs, i, list);
+    find_reach(needs);
+    free(list);
+    return ATTN_OK;
+}
+
+attn_status attn_needs_of_rows(const attn_problem *problem, int parts, attn_needs_deal *rows_of, const void *context,
+                               attn_needs **out, attn_error *error)
+{
+    attn_needs *needs;
+    attn_status status = allocate(parts, &needs, error);
+
     *out = NULL;
-    for (int part = 0; part < parts && status == ATTN_OK; part++) {
-        status = attn_layout_queries(plan->layout, problem, parts, part, &needs->q_rows[part], error);
-        if (status == ATTN_OK)
-            status = attn_layout_keys(plan->layout, problem, parts, part, &needs->kv_rows[part], error);
-        if (status == ATTN_OK && needs->q_rows[part]->count > most)
-            most = needs->q_rows[part]->count;
-    }
-    if (status == ATTN_OK) {
-        list = attn_calloc_array(most + 1, sizeof *list);
-        if (list == NULL)
-            status = attn_error_set(error, ATTN_MEMORY, "no memory for %lld intervals", (long long)most);
-    }
+    for (int part = 0; part < parts && status == ATTN_OK; part++)
+        status = rows_of(context, part, &needs->q_rows[part], &needs->kv_rows[part], error);
+    if (status == ATTN_OK)
+        status = find(problem, needs, error);
     if (status != ATTN_OK) {
         attn_needs_destroy(needs);
         return status;
     }
-    for (int i = 0; i < parts; i++)
-        find_needs(problem, needs, i, list);
-    find_reach(needs);
-    free(list);
     *out = needs;
     return ATTN_OK;
+}
+
+static attn_status rows_of_layout(const void *context, int part, attn_segments **q_rows, attn_segments **kv_rows,
+                                  attn_error *error)
+{
+    const attn_plan *plan = context;
+    const int parts = plan->grid.seq;
+    const attn_status status = attn_layout_queries(plan->layout, &plan->problem, parts, part, q_rows, error);
+
+    return status == ATTN_OK ? attn_layout_keys(plan->layout, &plan->problem, parts, part, kv_rows, error) : status;
+}
+
+attn_status attn_needs_create(const attn_plan *plan, attn_needs **out, attn_error *error)
+{
+    return attn_needs_of_rows(&plan->problem, plan->grid.seq, rows_of_layout, plan, out, error);
 }
 
 static int rising(const void *a, const void *b)

@@ -14,7 +14,7 @@ struct attn_needs {
     int *q_first,
         *q_reach; /* [parts] the smallest and the largest (i - j) mod parts over the other parts i of which part
                                j sees keys; 0: it sees none but its own */
-    attn_segments **q_rows; /* [parts] rows of each part, as the layout deals them */
+    attn_segments **q_rows; /* [parts] rows of each part */
     attn_segments **kv_rows;
 };
 
@@ -23,6 +23,15 @@ struct attn_needs {
  * O(B' Sq log Skv + parts^2), B' the batches that differ by kv_len. ATTN_MEMORY. */
 attn_status attn_needs_create(const attn_plan *plan, attn_needs **out, attn_error *error);
 void attn_needs_destroy(attn_needs *needs);
+
+/* The same for parts with any rows.
+ *   rows_of  makes the rows of one part: *q_rows and *kv_rows, both NULL before, which the needs then own, one made
+ *            before a failure too
+ *   context  in, for rows_of */
+typedef attn_status attn_needs_deal(const void *context, int part, attn_segments **q_rows, attn_segments **kv_rows,
+                                    attn_error *error);
+attn_status attn_needs_of_rows(const attn_problem *problem, int parts, attn_needs_deal *rows_of, const void *context,
+                               attn_needs **out, attn_error *error);
 
 /* Makes those between members that have several parts each: a member sees what one of its parts sees, and its rows are
  * those of all of them in rising order.

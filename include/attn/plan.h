@@ -1,8 +1,9 @@
 /* A plan: everything that is chosen before anything runs, on which all ranks agree. No MPI.
  *
  * A choice left open (auto) is made by a fixed rule: Ph = gcd(P, Hkv) and Ps = P / Ph, except that the exchange `none`
- * means 1 x P and any other named exchange P x 1; the exchange is `none` when Ps is 1 and `allgather` otherwise; the
- * layout is zigzag when causal and contiguous otherwise; the kernel is that of attn_kernel_choose.
+ * means 1 x P and any other named exchange P x 1; the exchange is `none` when Ps is 1, otherwise `tree` for the pass
+ * decode and `allgather` for others; the layout is zigzag when causal and contiguous otherwise; the kernel is that of
+ * attn_kernel_choose.
  */
 #ifndef ATTN_PLAN_H
 #define ATTN_PLAN_H

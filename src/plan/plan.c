@@ -31,6 +31,12 @@ static attn_grid choose_grid(const attn_problem *problem, int ranks, const attn_
     return (attn_grid){.seq = ranks / head, .head = head};
 }
 
+/* The exchange by rule: few query rows go to the keys, many have the keys come to them. */
+static const attn_exchange *choose_exchange(const attn_plan *plan)
+{
+    return attn_exchange_find(plan->grid.seq == 1 ? "none" : plan->pass == ATTN_PASS_DECODE ? "tree" : "allgather");
+}
+
 /* The names that an exchange accepts, "blocking, nonblocking". */
 static void list_transfers(const attn_exchange *exchange, char *text, size_t size)
 {
@@ -107,7 +113,7 @@ attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_pl
                               "grid %dx%d has %lld ranks and %d run; PSxPH must multiply to %d", plan.grid.seq,
                               plan.grid.head, (long long)plan.grid.seq * plan.grid.head, ranks, ranks);
     if (plan.exchange == NULL)
-        plan.exchange = attn_exchange_find(plan.grid.seq == 1 ? "none" : "allgather");
+        plan.exchange = choose_exchange(&plan);
     if (plan.layout == NULL)
         plan.layout = attn_layout_find(problem->mask.causal ? "zigzag" : "contiguous");
     if (plan.combine == NULL)

@@ -63,6 +63,7 @@ check "bytes are counted once" test "$(column memory_bytes decode.csv | sort -n 
 expect 3 0 run --pass decode --seq 3 --kv-seq 50 --heads 2 --head-dim 8 --causal --window-left 9 --max-time 0.05 \
     --max-reps 9 --ranks 1,3 --output window.h5 --csv window.csv
 check "both are valid" holds "$out" 'VALID: 2 of 2 cases'
+check "partial results come to the rows" test "$(column exchange window.csv | sort | tr '\n' ' ')" = 'none tree '
 # Rows 47, 48 and 49 see keys 38 to 49: 12 of 50.
 check "keys that nobody sees are not counted" test "$(column memory_bytes window.csv | sort -u)" = \
     $((4 * (2 * 2 * 3 * 8 + 2 * 3 + 2 * 2 * 12 * 8)))

@@ -35,6 +35,11 @@ static void test_automatic_choices(void)
     CU_ASSERT_PTR_EQUAL(plan.kernel, attn_kernel_best(ATTN_PASS_FORWARD, ATTN_FLOAT32));
     CU_ASSERT_EQUAL(plan.threads, 3);
 
+    options.pass = ATTN_PASS_DECODE;
+    CU_ASSERT_STRING_EQUAL(attn_exchange_name(plan_of(&problem, 6, &options).exchange), "tree");
+    CU_ASSERT_STRING_EQUAL(attn_exchange_name(plan_of(&problem, 2, &options).exchange), "none");
+    options.pass = ATTN_PASS_FORWARD;
+
     problem.mask.causal = true;
     plan = plan_of(&problem, 4, &options);
     CU_ASSERT_EQUAL(plan.grid.head, 4);

@@ -40,18 +40,18 @@ BEGIN {
     # The folder that implements a public header. One that brings MPI with it is marked so.
     owner("core", "status version dtype shape memory mask problem random segments pass phase attributes")
     owner("kernel", "kernel")
-    owner("plan", "partition plan")
-    owner("dist", "cache comm dist")
+    owner("plan", "partition plan machine planner")
+    owner("dist", "cache comm dist tuning")
     owner("measure", "sampler statistics probe metric")
     owner("io", "input result")
     owner("study", "study")
     owner("all", "attn")
-    mark(with_mpi, "attn cache comm dist input")
+    mark(with_mpi, "attn cache comm dist input tuning")
     mark(mpi_folder, "dist layer io")
     # Libraries, and the only folders that may use each.
     library("^(hdf5|hdf5_hl|H5[A-Za-z]+)\\.h$", "HDF5", "io")
     library("^popt\\.h$", "popt", "bench")
-    library("^cJSON\\.h$", "cJSON", "study")
+    library("^cJSON\\.h$", "cJSON", "plan study")
     library("^hwloc\\.h$", "hwloc", "dist io measure")
     library("^philox\\.h$", "Random123", "core")
 }

@@ -24,6 +24,7 @@
 #include <attn/dtype.h>
 #include <attn/input.h>
 #include <attn/kernel.h>
+#include <attn/machine.h>
 #include <attn/mask.h>
 #include <attn/memory.h>
 #include <attn/metric.h>
@@ -31,6 +32,7 @@
 #include <attn/pass.h>
 #include <attn/phase.h>
 #include <attn/plan.h>
+#include <attn/planner.h>
 #include <attn/probe.h>
 #include <attn/problem.h>
 #include <attn/random.h>
@@ -41,6 +43,7 @@
 #include <attn/statistics.h>
 #include <attn/status.h>
 #include <attn/study.h>
+#include <attn/tuning.h>
 #include <attn/version.h>
 
 #endif

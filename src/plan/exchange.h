@@ -19,6 +19,21 @@ typedef struct attn_combine_ops attn_combine_ops;
 typedef attn_status attn_exchange_predict(const attn_plan *plan, const attn_needs *needs, const attn_part *part,
                                           attn_prediction *out, attn_error *error);
 
+/* What the cost model is told of an exchange beside its volumes. Zeros are the cautious answer. */
+typedef struct attn_exchange_cost {
+    unsigned overlaps; /* bits 1 << attn_transfer with which transfers go on while the kernel computes; of
+                          ATTN_TRANSFER_AUTO where there is no choice */
+    bool merges;       /* it computes part by part, and merges the partial results */
+    int copies;        /* how often each byte that is sent is copied beside its transfer: packed, unpacked */
+    /* The share of its bytes that go to other nodes, on the rank where it is largest; NULL: attn_far_spread. */
+    double (*far_share)(const attn_plan *plan);
+} attn_exchange_cost;
+
+/* Traffic that is spread evenly over the sequence group, and traffic to the next member alone, which waits for the
+ * slowest of its links: 1 where one of them leaves a node. */
+double attn_far_spread(const attn_plan *plan);
+double attn_far_neighbour(const attn_plan *plan);
+
 struct attn_exchange {
     const char *name, *summary;
     unsigned transfers;     /* bits 1 << attn_transfer that it knows; 0: no choice */
@@ -28,6 +43,7 @@ struct attn_exchange {
      * reason[size] says why. NULL: always. */
     bool (*applicable)(const attn_plan *plan, char *reason, size_t size);
     attn_exchange_predict *predict, *predict_backward; /* backward NULL: it has no such pass */
+    attn_exchange_cost cost;
     const attn_exchange_ops *ops;
 };
 

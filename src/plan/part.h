@@ -3,7 +3,7 @@
 #ifndef PLAN_PART_H
 #define PLAN_PART_H
 
-#include <attn/partition.h>
+#include <attn/plan.h>
 
 /* Makes the part that of another rank of its head group. */
 void attn_part_assign_heads(attn_part *part, const attn_problem *problem, attn_grid grid, int head_index);
@@ -14,6 +14,9 @@ attn_status attn_layout_queries(const attn_layout *layout, const attn_problem *p
                                 attn_segments **out, attn_error *error);
 attn_status attn_layout_keys(const attn_layout *layout, const attn_problem *problem, int parts, int part,
                              attn_segments **out, attn_error *error);
+
+/* Memory of the arrays of a part: input_bytes and output_bytes, all else 0. */
+void attn_part_arrays(const attn_plan *plan, const attn_part *part, attn_prediction *out);
 
 /* Visible pairs of some query rows of one head, summed over the batch. */
 double attn_part_head_pairs(const attn_problem *problem, const attn_segments *rows);

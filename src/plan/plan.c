@@ -137,8 +137,7 @@ attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_pl
     return ATTN_OK;
 }
 
-static attn_status predict(const attn_plan *plan, const attn_needs *needs, const attn_part *part, double head_pairs,
-                           attn_prediction *out, attn_error *error)
+void attn_part_arrays(const attn_plan *plan, const attn_part *part, attn_prediction *out)
 {
     const attn_shape *shape = &plan->problem.shape;
     const double element = (double)attn_dtype_size(plan->problem.dtype);
@@ -149,16 +148,24 @@ static attn_status predict(const attn_plan *plan, const attn_needs *needs, const
     const double output_heads = (double)plan->combine->output_heads(plan, part);
     const double inputs = batch * element * (heads * rows * D + kv_heads * kv_rows * (D + Dv));
     const double outputs = batch * rows * (output_heads * element * Dv + heads * sum_element);
-    attn_status status;
 
-    *out =
-        (attn_prediction){.pairs = heads > 0 ? heads * head_pairs : 0, .input_bytes = inputs, .output_bytes = outputs};
+    *out = (attn_prediction){.input_bytes = inputs, .output_bytes = outputs};
     if (plan->pass == ATTN_PASS_BACKWARD) {
         /* o, lse and do come in; dq, dk and dv have the shapes of q, k and v. */
         out->input_bytes = inputs + outputs + batch * heads * rows * Dv * element;
         out->output_bytes = inputs;
-        return attn_exchange_of(plan)->predict_backward(plan, needs, part, out, error);
     }
+}
+
+static attn_status predict(const attn_plan *plan, const attn_needs *needs, const attn_part *part, double head_pairs,
+                           attn_prediction *out, attn_error *error)
+{
+    attn_status status;
+
+    attn_part_arrays(plan, part, out);
+    out->pairs = part->head_count > 0 ? (double)part->head_count * head_pairs : 0;
+    if (plan->pass == ATTN_PASS_BACKWARD)
+        return attn_exchange_of(plan)->predict_backward(plan, needs, part, out, error);
     status = attn_exchange_of(plan)->predict(plan, needs, part, out, error);
     return status == ATTN_OK ? plan->combine->predict(plan, part, out, error) : status;
 }

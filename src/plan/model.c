@@ -1,0 +1,246 @@
+/* The cost model: what a pass of a plan takes on a machine. Derived in docs/planner.md.
+ *
+ * Every term is that of the rank which has most of it, so a plan whose ranks differ is not made better by ranks that
+ * wait. Volumes are those that the rows of the tables predict, and pairs are exact. */
+#include "plan/model.h"
+
+#include "plan/needs.h"
+#include "plan/part.h"
+
+#include <attn/memory.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct attn_survey {
+    attn_needs *needs;
+    attn_part **parts;  /* [Ps], of head index 0; heads are assigned as they are needed */
+    double *head_pairs; /* [Ps] */
+    int count;
+};
+
+void attn_survey_destroy(attn_survey *survey)
+{
+    if (survey == NULL)
+        return;
+    for (int ps = 0; survey->parts != NULL && ps < survey->count; ps++)
+        attn_part_destroy(survey->parts[ps]);
+    attn_needs_destroy(survey->needs);
+    free(survey->parts);
+    free(survey->head_pairs);
+    free(survey);
+}
+
+attn_status attn_survey_create(const attn_plan *plan, attn_survey **out, attn_error *error)
+{
+    attn_survey *survey = calloc(1, sizeof *survey);
+    attn_status status = ATTN_OK;
+
+    *out = NULL;
+    if (survey != NULL) {
+        survey->count = plan->grid.seq;
+        survey->parts = calloc((size_t)survey->count, sizeof(attn_part *));
+        survey->head_pairs = calloc((size_t)survey->count, sizeof *survey->head_pairs);
+    }
+    if (survey == NULL || survey->parts == NULL || survey->head_pairs == NULL)
+        status = attn_error_set(error, ATTN_MEMORY, "no memory for the parts of %d ranks", plan->ranks);
+    if (status == ATTN_OK)
+        status = attn_needs_create(plan, &survey->needs, error);
+    for (int ps = 0; status == ATTN_OK && ps < survey->count; ps++) {
+        status =
+            attn_part_create(&plan->problem, plan->grid, plan->layout, ps * plan->grid.head, &survey->parts[ps], error);
+        if (status == ATTN_OK)
+            survey->head_pairs[ps] = attn_part_head_pairs(&plan->problem, survey->parts[ps]->q_rows);
+    }
+    if (status != ATTN_OK) {
+        attn_survey_destroy(survey);
+        return status;
+    }
+    *out = survey;
+    return ATTN_OK;
+}
+
+static int node_of(const attn_plan *plan, int rank)
+{
+    return rank / plan->node_ranks;
+}
+
+double attn_far_spread(const attn_plan *plan)
+{
+    double most = 0;
+
+    if (plan->node_ranks >= plan->ranks || plan->grid.seq == 1)
+        return 0;
+    for (int rank = 0; rank < plan->ranks; rank++) {
+        int far = 0;
+
+        for (int other = rank % plan->grid.head; other < plan->ranks; other += plan->grid.head)
+            far += node_of(plan, other) != node_of(plan, rank);
+        most = fmax(most, (double)far / (plan->grid.seq - 1));
+    }
+    return most;
+}
+
+double attn_far_neighbour(const attn_plan *plan)
+{
+    for (int rank = 0; rank < plan->ranks; rank++)
+        if (node_of(plan, (rank + plan->grid.head) % plan->ranks) != node_of(plan, rank))
+            return 1;
+    return 0;
+}
+
+/* The same for the head group, whose ranks follow each other. */
+static double far_of_heads(const attn_plan *plan)
+{
+    double most = 0;
+
+    if (plan->node_ranks >= plan->ranks || plan->grid.head == 1)
+        return 0;
+    for (int rank = 0; rank < plan->ranks; rank++) {
+        const int first = rank / plan->grid.head * plan->grid.head;
+        int far = 0;
+
+        for (int other = first; other < first + plan->grid.head; other++)
+            far += node_of(plan, other) != node_of(plan, rank);
+        most = fmax(most, (double)far / (plan->grid.head - 1));
+    }
+    return most;
+}
+
+/* A link of which a share of the traffic is far. */
+static attn_link mix(const attn_machine *machine, double far)
+{
+    const attn_link *near = &machine->node, *away = &machine->network;
+
+    return (attn_link){.alpha = near->alpha + far * (away->alpha - near->alpha),
+                       .beta = near->beta + far * (away->beta - near->beta),
+                       .hidden = near->hidden + far * (away->hidden - near->hidden)};
+}
+
+static double transfer(const attn_link *link, double messages, double bytes)
+{
+    return messages * link->alpha + bytes * link->beta;
+}
+
+double attn_model_rank_rate(const attn_plan *plan, const attn_machine *machine)
+{
+    const double share = machine->cores > 0 ? (double)machine->cores / plan->node_ranks : plan->threads;
+
+    return machine->rate[plan->pass][plan->problem.dtype].flops * fmin(plan->threads, share);
+}
+
+/* What the ranks have most of. */
+typedef struct loads {
+    attn_prediction exchange, combine; /* bytes and messages of each, and memory */
+    double pairs, memory;
+    double partial_bytes; /* o and lse, or dq, in the type of the sums */
+} loads;
+
+static void take_most(attn_prediction *most, const attn_prediction *of)
+{
+    most->exchange_bytes = fmax(most->exchange_bytes, of->exchange_bytes);
+    most->combine_bytes = fmax(most->combine_bytes, of->combine_bytes);
+    most->messages = fmax(most->messages, of->messages);
+}
+
+static attn_status add_rank(const attn_plan *plan, const attn_survey *survey, const attn_part *part, loads *most,
+                            attn_error *error)
+{
+    const attn_shape *shape = &plan->problem.shape;
+    const bool backward = plan->pass == ATTN_PASS_BACKWARD;
+    const double sum = (double)attn_dtype_size(attn_dtype_accumulator(plan->problem.dtype));
+    const double rows = (double)shape->batch * (double)part->head_count * (double)part->q_rows->rows;
+    const double width = backward ? (double)shape->head_dim : (double)shape->v_head_dim + 1;
+    const attn_exchange *exchange = attn_exchange_of(plan);
+    attn_prediction sent = {0}, combined = {0}, arrays;
+    attn_status status =
+        (backward ? exchange->predict_backward : exchange->predict)(plan, survey->needs, part, &sent, error);
+
+    if (status == ATTN_OK && !backward)
+        status = plan->combine->predict(plan, part, &combined, error);
+    if (status != ATTN_OK)
+        return status;
+    attn_part_arrays(plan, part, &arrays);
+    take_most(&most->exchange, &sent);
+    take_most(&most->combine, &combined);
+    if (part->head_count > 0)
+        most->pairs = fmax(most->pairs, (double)part->head_count * survey->head_pairs[part->seq_index]);
+    most->memory =
+        fmax(most->memory, arrays.input_bytes + arrays.output_bytes + sent.extra_bytes + combined.extra_bytes);
+    most->partial_bytes = fmax(most->partial_bytes, rows * width * sum);
+    return ATTN_OK;
+}
+
+/* Ranks with the same rows and as many heads of each kind have the same volumes but for gradients of shared heads,
+ * which differ between the first, the middle and the last ranks that share one: one of each kind is looked at. */
+static attn_status add_ranks(const attn_plan *plan, const attn_survey *survey, loads *most, attn_error *error)
+{
+    enum { SEEN_MAX = 16 };
+    attn_status status = ATTN_OK;
+
+    for (int ps = 0; ps < survey->count; ps++) {
+        int64_t seen[SEEN_MAX][2];
+        int known = 0;
+
+        for (int ph = 0; ph < plan->grid.head && status == ATTN_OK; ph++) {
+            attn_part *part = survey->parts[ps];
+            int n = 0;
+
+            attn_part_assign_heads(part, &plan->problem, plan->grid, ph);
+            while (n < known && (seen[n][0] != part->head_count || seen[n][1] != part->kv_head_count))
+                n++;
+            if (n < known && ph > 0 && ph + 1 < plan->grid.head)
+                continue;
+            if (n == known && known < SEEN_MAX) {
+                seen[known][0] = part->head_count;
+                seen[known++][1] = part->kv_head_count;
+            }
+            status = add_rank(plan, survey, part, most, error);
+        }
+    }
+    return status;
+}
+
+attn_status attn_survey_estimate(const attn_survey *survey, const attn_plan *plan, const attn_machine *machine,
+                                 attn_estimate *out, attn_error *error)
+{
+    const attn_shape *shape = &plan->problem.shape;
+    const attn_exchange_cost *cost = &attn_exchange_of(plan)->cost;
+    const double D = (double)shape->head_dim, Dv = (double)shape->v_head_dim;
+    const double pair_flops = plan->pass == ATTN_PASS_BACKWARD ? 6 * D + 4 * Dv : 2 * (D + Dv);
+    const attn_link link = mix(machine, cost->far_share != NULL ? cost->far_share(plan) : attn_far_spread(plan));
+    const attn_link head_link = mix(machine, far_of_heads(plan));
+    attn_estimate made = {0};
+    loads most = {0};
+    const attn_status status = add_ranks(plan, survey, &most, error);
+
+    if (status != ATTN_OK)
+        return status;
+    made.compute = most.pairs * pair_flops / attn_model_rank_rate(plan, machine);
+    made.exchange = transfer(&link, most.exchange.messages, most.exchange.exchange_bytes);
+    /* Behind the last part nothing is left to hide. */
+    if (cost->overlaps >> plan->transfer & 1)
+        made.hidden = fmin(link.hidden * made.exchange, made.compute * (plan->grid.seq - 1) / plan->grid.seq);
+    made.copy = cost->copies * most.exchange.exchange_bytes / machine->copy_bandwidth;
+    /* Reads two partial results and writes one, which is one copy and a half, as a copy reads one and writes one. */
+    if (cost->merges)
+        made.copy += 1.5 * (plan->grid.seq - 1) * most.partial_bytes / machine->copy_bandwidth;
+    made.combine = transfer(&head_link, most.combine.messages, most.combine.combine_bytes);
+    made.memory = most.memory;
+    made.seconds = made.compute + made.copy + (made.exchange - made.hidden) + made.combine;
+    *out = made;
+    return ATTN_OK;
+}
+
+attn_status attn_plan_estimate(const attn_plan *plan, const attn_machine *machine, attn_estimate *out,
+                               attn_error *error)
+{
+    attn_survey *survey;
+    attn_status status = attn_survey_create(plan, &survey, error);
+
+    if (status == ATTN_OK)
+        status = attn_survey_estimate(survey, plan, machine, out, error);
+    attn_survey_destroy(survey);
+    return status;
+}

@@ -120,12 +120,13 @@ attn_status bench_case_problem(const sweep *lists, const sweep_point *point, int
     return status == ATTN_OK ? make_arrays(lists, point->at, out, error) : status;
 }
 
-static attn_status plan_case(const sweep *lists, bench_case *out, attn_error *error)
+attn_plan_options bench_case_choices(const sweep *lists, const bench_case *one)
 {
-    const int64_t *at = out->point.at;
-    const size_t best = out->group->kernels[lists->pass][out->problem.dtype][out->problem.dropout > 0];
+    const int64_t *at = one->point.at;
+    const size_t best = one->group->kernels[lists->pass][one->problem.dtype][one->problem.dropout > 0];
     const int64_t kernel = at[AXIS_KERNEL] == NAME_AUTO ? (int64_t)best : at[AXIS_KERNEL];
-    const attn_plan_options choices = {
+
+    return (attn_plan_options){
         .grid = lists->grids[at[AXIS_GRID]],
         .exchange = at[AXIS_EXCHANGE] == NAME_AUTO ? NULL : attn_exchange_at((size_t)at[AXIS_EXCHANGE]),
         .layout = at[AXIS_LAYOUT] == NAME_AUTO ? NULL : attn_layout_at((size_t)at[AXIS_LAYOUT]),
@@ -134,11 +135,31 @@ static attn_status plan_case(const sweep *lists, bench_case *out, attn_error *er
         .pass = lists->pass,
         .transfer = at[AXIS_TRANSFER] == NAME_AUTO ? ATTN_TRANSFER_AUTO : (attn_transfer)(at[AXIS_TRANSFER] + 1),
         .hybrid = {lists->hybrids[at[AXIS_HYBRID]].seq, lists->hybrids[at[AXIS_HYBRID]].head, at[AXIS_INNER] == 1},
-        .node_ranks = lists->node_ranks > 0 ? lists->node_ranks : out->group->consecutive,
-        .threads = out->threads,
+        .node_ranks = lists->node_ranks > 0 ? lists->node_ranks : one->group->consecutive,
+        .threads = one->threads,
     };
+}
+
+bool bench_case_planned(const sweep *lists, const bench_case *one)
+{
+    const attn_plan_options choices = bench_case_choices(lists, one);
+
+    return lists->plan != ATTN_PLAN_MODE_RULE && attn_plan_open(one->group->ranks, &choices);
+}
+
+static attn_status plan_by_rule(const sweep *lists, bench_case *out, attn_error *error)
+{
+    const attn_plan_options choices = bench_case_choices(lists, out);
 
     return attn_plan_make(&out->problem, out->group->ranks, &choices, &out->plan, error);
+}
+
+/* The case is loaded. */
+static attn_status plan_by_model(const sweep *lists, const attn_machine *machine, bench_case *out, attn_error *error)
+{
+    const attn_plan_options choices = bench_case_choices(lists, out);
+
+    return attn_plan_choose(&out->problem, out->group->ranks, &choices, machine, &out->plan, NULL, error);
 }
 
 /* Three digits, and all digits before the point: "0.0312 GiB", "1563 GiB". */
@@ -199,18 +220,23 @@ void bench_case_unload(bench_case *one)
     }
 }
 
-/* On the ranks of the group. The plan is made before memory is looked at, so that a case which does not fit here has
- * the name that it has where it fits. */
-static attn_status prepare(const sweep *lists, bench_case *out, attn_error *error)
+/* On the ranks of the group. A plan is made before memory is looked at, so that a case which does not fit here has the
+ * name that it has where it fits; by the rule, as the model looks at every row.
+ *   machine  in, NULL: by the rule */
+static attn_status prepare(const sweep *lists, const attn_machine *machine, bench_case *out, attn_error *error)
 {
-    attn_status status = plan_case(lists, out, error);
+    attn_status status = plan_by_rule(lists, out, error);
 
+    if (status == ATTN_UNSUPPORTED && machine != NULL)
+        status = ATTN_OK; /* the model may find another */
     if (status == ATTN_OK && out->generated)
         status = documents_check(out->documents, out->problem.shape.seq, error);
     if (status == ATTN_OK)
         status = check_least_memory(out, error);
     if (status == ATTN_OK)
         status = bench_case_load(lists, out, error);
+    if (status == ATTN_OK && machine != NULL)
+        status = plan_by_model(lists, machine, out, error);
     if (status != ATTN_OK)
         return status;
     out->flops =
@@ -221,10 +247,13 @@ static attn_status prepare(const sweep *lists, bench_case *out, attn_error *erro
 }
 
 attn_status bench_case_create(const bench *launch, const sweep *lists, const sweep_point *point,
-                              const rank_groups *groups, const attn_problem *file, bench_case *out, attn_error *error)
+                              const rank_groups *groups, machines *known, const attn_problem *file, bench_case *out,
+                              attn_error *error)
 {
+    attn_machine machine;
     const rank_group *group = rank_groups_find(groups, point->at[AXIS_RANKS]);
     attn_status status = ATTN_OK;
+    bool measured;
 
     memset(out, 0, sizeof *out);
     out->point = *point;
@@ -240,8 +269,17 @@ attn_status bench_case_create(const bench *launch, const sweep *lists, const swe
         if (point->at[AXIS_DTYPE] != NAME_AUTO)
             out->problem.dtype = (attn_dtype)point->at[AXIS_DTYPE];
     }
-    if (rank_group_has(group, launch))
-        status = prepare(lists, out, &out->reason);
+    measured = known != NULL && bench_case_planned(lists, out);
+    if (measured) {
+        const attn_plan_options choices = bench_case_choices(lists, out);
+
+        if (rank_group_has(group, launch))
+            status = machines_find(known, group, &out->problem, &choices, &machine, &out->reason);
+        if (status != ATTN_MPI && attn_comm_sleep_barrier(launch->comm, &out->reason) != ATTN_OK)
+            status = ATTN_MPI;
+    }
+    if (status == ATTN_OK && rank_group_has(group, launch))
+        status = prepare(lists, measured ? &machine : NULL, out, &out->reason);
     bench_case_unload(out);
     /* CPUs may differ, and with them the kernels. */
     out->runnable = attn_comm_agree(launch->comm, status, &out->reason);

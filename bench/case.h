@@ -3,6 +3,7 @@
 #define BENCH_CASE_H
 
 #include "groups.h"
+#include "machines.h"
 #include "sweep.h"
 
 #include <attn/attributes.h>
@@ -26,10 +27,12 @@ typedef struct bench_case {
 
 /* Collective over the launch. Makes the case of a point. A point that cannot run is not a failure: it says why, and
  * what cannot fit in memory is found from the extents alone, before anything is made whose cost grows with them.
+ *   known  in/out, the machines of this launch, for choices by the cost model; NULL: choices by rule
  *   file  in, the problem of an input file, whose arrays must outlive the case, or NULL: the problem of the point
  *   out   released with bench_case_release, on failure too */
 attn_status bench_case_create(const bench *launch, const sweep *lists, const sweep_point *point,
-                              const rank_groups *groups, const attn_problem *file, bench_case *out, attn_error *error);
+                              const rank_groups *groups, machines *known, const attn_problem *file, bench_case *out,
+                              attn_error *error);
 void bench_case_release(bench_case *one);
 
 /* Makes the arrays of a case's problem and plan, which a case has only while it runs, so that those of a long sweep do
@@ -40,6 +43,10 @@ void bench_case_unload(bench_case *one);
 /* Makes the problem of a point for `ranks` ranks. Not collective. ATTN_ARGUMENT when it is not valid. */
 attn_status bench_case_problem(const sweep *lists, const sweep_point *point, int ranks, bench_case *out,
                                attn_error *error);
+
+/* What a case asks of its plan, and whether somebody else than the rule chooses it. */
+attn_plan_options bench_case_choices(const sweep *lists, const bench_case *one);
+bool bench_case_planned(const sweep *lists, const bench_case *one);
 
 /* Whether ranks times threads exceed the cores in use. */
 bool bench_case_oversubscribed(const bench_case *one);
@@ -58,5 +65,9 @@ typedef struct case_input {
 /* The factors of a case in their fixed order, planned or not: its identity. */
 attn_status bench_case_factors(const bench_case *one, const sweep *lists, const case_input *input,
                                attn_attributes *factors);
+
+/* The identity of what was asked for, whatever was chosen: with auto where a choice was left open. ATTN_MEMORY. */
+attn_status bench_case_asked(const bench_case *one, const sweep *lists, const case_input *input, char id[ATTN_ID_SIZE],
+                             attn_error *error);
 
 #endif

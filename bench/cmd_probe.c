@@ -5,6 +5,7 @@
 
 #include <attn/probe.h>
 #include <attn/result.h>
+#include <attn/tuning.h>
 
 #include <limits.h>
 #include <stdio.h>
@@ -18,7 +19,9 @@ static const option_set set = {
         "Measures what this machine can do at best: peaks of multiply-adds and of bfloat16 products at each width of "
         "vectors that the CPU has, the same fed from the L1 cache, exponentials, and the bandwidth of memory. All "
         "ranks measure at the same time; a value is the best of many short rounds, summed over the ranks, beside "
-        "it the slowest and the fastest rank.",
+        "it the slowest and the fastest rank. Without --probe several ranks also measure messages between them: each "
+        "sends "
+        "to the next while all do.",
     .examples = "  attnbench probe\n"
                 "  mpirun -n 4 attnbench probe --probe read-bandwidth --threads 1,2\n"
                 "  mpirun -n 2 attnbench probe --max-time 2 --format markdown\n",
@@ -31,6 +34,7 @@ typedef struct probing {
     const bench *launch;
     int_list probes, threads;
     double seconds;
+    bool links; /* between ranks too */
     attn_table_format format;
     rank_groups groups;
     const rank_group *all; /* all ranks of the launch */
@@ -161,6 +165,42 @@ static attn_status probe_all(const probing *all, attn_error *error)
     return ATTN_OK;
 }
 
+/* A link: what each rank sends while all do. */
+static void add_link(const probing *all, const char *name, const attn_link *link)
+{
+    attn_table *table = all->table;
+    const double rate = link->beta > 0 ? 1 / link->beta : 0;
+
+    attn_table_cell(table, "%s", name);
+    attn_table_cell(table, "%d", 1);
+    add_number(table, rate * all->launch->ranks);
+    add_number(table, rate);
+    attn_table_cell(table, "-");
+    attn_table_cell(table, "-");
+    attn_table_cell(table, "-");
+    attn_table_cell(table, "GB/s");
+    attn_table_cell(table, "%.3g us a message, %.0f %% hidden behind computing", 1e6 * link->alpha, 100 * link->hidden);
+    attn_table_end_row(table);
+}
+
+/* Collective. Links between ranks are probed with all else, where there are any. */
+static attn_status probe_links(const probing *all, attn_error *error)
+{
+    attn_link node = {.origin = ATTN_ORIGIN_DEFAULT}, network = {.origin = ATTN_ORIGIN_DEFAULT};
+    attn_status status;
+
+    if (!all->links || all->launch->ranks == 1)
+        return ATTN_OK;
+    status = attn_network_measure(all->launch->comm, all->all->consecutive, &node, &network, error);
+    if (status != ATTN_OK || all->launch->rank != 0)
+        return status;
+    if (node.origin == ATTN_ORIGIN_MEASURED)
+        add_link(all, "messages-in-node", &node);
+    if (network.origin == ATTN_ORIGIN_MEASURED)
+        add_link(all, "messages-between", &network);
+    return ATTN_OK;
+}
+
 /* Rank 0: the CPU and what the ranks have of it. */
 static attn_status print_machine(const probing *all, attn_error *error)
 {
@@ -212,8 +252,11 @@ static attn_status perform(const options *given, probing *all, attn_error *error
     if (all->launch->rank == 0)
         status = attn_table_create(columns, &all->table, error);
     status = attn_comm_agree(comm, status, error);
+    all->links = !option_given(given, OPTION_PROBE);
     if (status == ATTN_OK)
         status = probe_all(all, error);
+    if (status == ATTN_OK)
+        status = probe_links(all, error);
     if (status == ATTN_OK && all->launch->rank == 0)
         status = print_table(all, error);
     return status;

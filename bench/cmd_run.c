@@ -22,9 +22,9 @@ static const option_key keys[] = {
     OPTION_WINDOW_RIGHT, OPTION_ALIBI,      OPTION_SINKS,    OPTION_DOCUMENTS,   OPTION_DROPOUT,    OPTION_INPUT,
     OPTION_SEED,         OPTION_PASS,       OPTION_KERNEL,   OPTION_THREADS,     OPTION_RANKS,      OPTION_GRID,
     OPTION_EXCHANGE,     OPTION_TRANSFER,   OPTION_HYBRID,   OPTION_INNER,       OPTION_NODE_RANKS, OPTION_LAYOUT,
-    OPTION_COMBINE,      OPTION_SCALING,    OPTION_MIN_REPS, OPTION_MAX_REPS,    OPTION_MAX_TIME,   OPTION_CI,
-    OPTION_REL_ERR,      OPTION_WARMUP,     OPTION_OUTPUT,   OPTION_JSON,        OPTION_CSV,        OPTION_METRIC,
-    OPTION_RESUME,       OPTION_QUIET,
+    OPTION_COMBINE,      OPTION_PLAN,       OPTION_SCALING,  OPTION_MIN_REPS,    OPTION_MAX_REPS,   OPTION_MAX_TIME,
+    OPTION_CI,           OPTION_REL_ERR,    OPTION_WARMUP,   OPTION_OUTPUT,      OPTION_JSON,       OPTION_CSV,
+    OPTION_METRIC,       OPTION_RESUME,     OPTION_QUIET,
 };
 
 static const option_set set = {
@@ -50,6 +50,7 @@ typedef struct run {
     metric_columns metrics;
     measure_context context;
     bandwidths bandwidths;
+    machines machines;
     rank_groups groups;
     attn_input *input;
     bench_case *cases;   /* [lists.count], in the order of the sweep */
@@ -128,6 +129,7 @@ static attn_status read_settings(run *all, attn_error *error)
     all->context.lists = &all->lists;
     all->context.launch_id = all->launch_id;
     all->context.bandwidths = &all->bandwidths;
+    all->context.machines = &all->machines;
     input->path = option_text(all->given, OPTION_INPUT);
     input->name = input->path != NULL ? shown_base(input->path) : "";
     return ATTN_OK;
@@ -150,7 +152,8 @@ static attn_status prepare_cases(run *all, attn_error *error)
     for (int64_t i = 0; status == ATTN_OK && i < all->lists.count; i++) {
         const sweep_point point = sweep_at(&all->lists, i);
 
-        status = bench_case_create(all->launch, &all->lists, &point, &all->groups, file, &all->cases[i], error);
+        status = bench_case_create(all->launch, &all->lists, &point, &all->groups, &all->machines, file, &all->cases[i],
+                                   error);
         all->cases[i].index = i;
         runnable += all->cases[i].runnable == ATTN_OK;
     }
@@ -162,14 +165,50 @@ static attn_status prepare_cases(run *all, attn_error *error)
                           all->cases[0].reason.message);
 }
 
+/* On rank 0, with --resume: what an earlier launch has recorded, joined or in parts; NULL when nothing, or it cannot be
+ * read. */
+static attn_results *read_earlier(const run *all)
+{
+    char parts[PATH_MAX + 8];
+    const char *const paths[] = {all->output, parts};
+    attn_results *results;
+
+    snprintf(parts, sizeof parts, "%s.parts", all->output);
+    if (attn_results_read(paths, 2, &results, NULL) == ATTN_OK ||
+        attn_results_read(paths, 1, &results, NULL) == ATTN_OK ||
+        attn_results_read(paths + 1, 1, &results, NULL) == ATTN_OK)
+        return results;
+    return NULL;
+}
+
+/* Whether a case whose choices were not the rule's has a result: under what was asked for, as other choices may have
+ * been made of it. */
+static attn_status find_asked(const run *all, const attn_results *earlier, const bench_case *one, bool *found,
+                              attn_error *error)
+{
+    char id[ATTN_ID_SIZE];
+    attn_status status = ATTN_OK;
+
+    *found = false;
+    if (earlier == NULL || !bench_case_planned(&all->lists, one))
+        return ATTN_OK;
+    status = bench_case_asked(one, &all->lists, &all->context.input, id, error);
+    for (size_t n = 0; status == ATTN_OK && n < earlier->count; n++)
+        *found = *found || (earlier->cases[n]->status == ATTN_CASE_VALID &&
+                            strcmp(attn_attributes_text(earlier->cases[n]->outcomes, "asked", ""), id) == 0);
+    return status;
+}
+
 /* On rank 0: marks the cases for which an earlier launch has a valid result and those that stand twice in the sweep. */
 static attn_status mark_skipped(run *all, attn_error *error)
 {
     char(*ids)[ATTN_ID_SIZE] = calloc((size_t)all->lists.count, sizeof *ids);
+    attn_results *earlier = option_given(all->given, OPTION_RESUME) ? read_earlier(all) : NULL;
     attn_status status = ids != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for the cases");
 
     for (int64_t i = 0; status == ATTN_OK && i < all->lists.count; i++) {
         attn_attributes *factors;
+        bool asked = false;
 
         status = attn_attributes_create(&factors, error);
         if (status != ATTN_OK)
@@ -177,13 +216,16 @@ static attn_status mark_skipped(run *all, attn_error *error)
         status = bench_case_factors(&all->cases[i], &all->lists, &all->context.input, factors);
         attn_attributes_id(factors, ids[i]);
         attn_attributes_destroy(factors);
-        all->skip[i] = attn_result_writer_has(all->writer, ids[i]);
+        if (status == ATTN_OK)
+            status = find_asked(all, earlier, &all->cases[i], &asked, error);
+        all->skip[i] = asked || attn_result_writer_has(all->writer, ids[i]);
         all->found += all->skip[i];
         for (int64_t j = 0; !all->skip[i] && j < i; j++)
             all->skip[i] = strcmp(ids[i], ids[j]) == 0;
         all->left += !all->skip[i];
     }
     all->measured = all->found;
+    attn_results_destroy(earlier);
     free(ids);
     return status;
 }
@@ -422,6 +464,7 @@ attn_status cmd_run(const bench *launch, int argc, char **argv, bool *wrong, att
     free(all.skip);
     free(all.order);
     free(all.bandwidths.list);
+    machines_release(&all.machines);
     if (status != ATTN_MPI) { /* these are collective */
         attn_input_close(all.input, NULL);
         rank_groups_release(&all.groups);

@@ -158,8 +158,8 @@ static attn_status verify_point(verification *all, size_t file, const sweep_poin
     const bench *launch = all->launch;
     char how[160] = "", target[PATH_MAX] = "";
     bench_case one;
-    attn_status status =
-        bench_case_create(launch, &all->lists, point, &all->groups, attn_input_problem(all->inputs[file]), &one, error);
+    attn_status status = bench_case_create(launch, &all->lists, point, &all->groups, NULL,
+                                           attn_input_problem(all->inputs[file]), &one, error);
 
     if (status == ATTN_OK && all->write != NULL)
         status = target_path(all, all->files[file], target, sizeof target, error);

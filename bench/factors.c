@@ -88,3 +88,22 @@ attn_status bench_case_factors(const bench_case *one, const sweep *lists, const 
     put_text(&to, "scaling", sweep_scaling_name(lists->scaling));
     return to.status;
 }
+
+attn_status bench_case_asked(const bench_case *one, const sweep *lists, const case_input *input, char id[ATTN_ID_SIZE],
+                             attn_error *error)
+{
+    bench_case unplanned = *one;
+    attn_attributes *factors;
+    attn_status status = attn_attributes_create(&factors, error);
+
+    if (status != ATTN_OK)
+        return status;
+    unplanned.plan.ranks = 0;
+    status = bench_case_factors(&unplanned, lists, input, factors);
+    if (status == ATTN_OK)
+        status = attn_attributes_set_text(factors, "plan", attn_plan_mode_name(lists->plan));
+    if (status == ATTN_OK)
+        attn_attributes_id(factors, id);
+    attn_attributes_destroy(factors);
+    return status == ATTN_OK ? ATTN_OK : attn_error_set(error, status, "no memory for the factors of a case");
+}

@@ -130,6 +130,27 @@ static attn_status validate(const measure_context *context, const bench_case *on
     return status;
 }
 
+/* Estimates the plan for the machine as it is now, and with --plan measure replaces it by the fastest of the candidates.
+ */
+static attn_status predict(const measure_context *context, bench_case *one, measured *made, attn_error *error)
+{
+    const MPI_Comm comm = one->group->comm;
+    const attn_plan_options choices = bench_case_choices(context->lists, one);
+    attn_machine machine;
+    attn_status status = machines_find(context->machines, one->group, &one->problem, &choices, &machine, error);
+
+    if (status == ATTN_OK && context->lists->plan == ATTN_PLAN_MODE_MEASURE &&
+        bench_case_planned(context->lists, one)) {
+        status = attn_plan_create(comm, &one->problem, &choices, ATTN_PLAN_MODE_MEASURE, &machine, &one->plan,
+                                  &made->tuning, error);
+        if (status == ATTN_OK)
+            status = attn_comm_agree(comm, attn_plan_predict_all(&one->plan, &one->prediction, error), error);
+    }
+    return status == ATTN_OK
+               ? attn_comm_agree(comm, attn_plan_estimate(&one->plan, &machine, &made->estimate, error), error)
+               : status;
+}
+
 /* After ATTN_MPI in any step no other collective call is made: what is left open ends with the program. */
 static attn_status run_on_group(const measure_context *context, bench_case *one, measured *made, attn_error *error)
 {
@@ -143,6 +164,8 @@ static attn_status run_on_group(const measure_context *context, bench_case *one,
 
     if (status == ATTN_OK)
         status = measure_bandwidth(context, one, made, error);
+    if (status == ATTN_OK)
+        status = predict(context, one, made, error);
     if (status == ATTN_OK)
         status = attn_dist_create(comm, &one->plan, &each.dist, error);
     if (status == ATTN_OK)

@@ -18,6 +18,7 @@ typedef struct measure_context {
     case_input input;
     const char *launch_id;
     bandwidths *bandwidths; /* of this launch so far */
+    machines *machines;     /* the same */
 } measure_context;
 
 /* Collective over the launch: the ranks of the case's group run it, the others sleep. Records what happened, also a
@@ -30,11 +31,13 @@ typedef struct measured {
     attn_status status; /* ATTN_OK, ATTN_MEMORY, ATTN_UNSUPPORTED or ATTN_INTERRUPTED, with the reason */
     attn_error reason;
     attn_samples samples;
-    peaks before, after; /* beside the samples */
-    double bandwidth;    /* B/s of all ranks together; 0: not measured */
-    double input_bytes;  /* of q, k and v that all ranks together read or made */
-    double *all;         /* on rank 0: samples of all ranks, [reps][ranks][ATTN_PHASE_COUNT] */
-    timeline line;       /* on rank 0 */
+    peaks before, after;    /* beside the samples */
+    double bandwidth;       /* B/s of all ranks together; 0: not measured */
+    attn_estimate estimate; /* of the plan that ran */
+    attn_tuning tuning;     /* of --plan measure */
+    double input_bytes;     /* of q, k and v that all ranks together read or made */
+    double *all;            /* on rank 0: samples of all ranks, [reps][ranks][ATTN_PHASE_COUNT] */
+    timeline line;          /* on rank 0 */
     attn_check check;
 } measured;
 

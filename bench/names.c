@@ -1,7 +1,7 @@
 #include "names.h"
 
 #include <attn/metric.h>
-#include <attn/plan.h>
+#include <attn/planner.h>
 #include <attn/probe.h>
 
 static size_t dtype_count(void)
@@ -75,6 +75,16 @@ static const char *metric_name(size_t index)
     return attn_metric_name(attn_metric_at(index));
 }
 
+static size_t plan_count(void)
+{
+    return ATTN_PLAN_MODE_COUNT;
+}
+
+static const char *plan_name(size_t index)
+{
+    return attn_plan_mode_name((attn_plan_mode)index);
+}
+
 const name_table names_dtype = {"dtype", dtype_count, dtype_name, false, true};
 const name_table names_kernel = {"kernel", attn_kernel_count, kernel_name, true, true};
 const name_table names_exchange = {"exchange", attn_exchange_count, exchange_name, true, true};
@@ -84,4 +94,5 @@ const name_table names_transfer = {"transfer", transfer_count, transfer_name, tr
 const name_table names_inner = {"inner", inner_count, inner_name, false, true};
 const name_table names_pass = {"pass", pass_count, pass_name, false, false};
 const name_table names_probe = {"probe", attn_probe_count, probe_name, false, true};
+const name_table names_plan = {"plan", plan_count, plan_name, false, false};
 const name_table names_metric = {"metric", attn_metric_count, metric_name, false, true};

@@ -6,6 +6,6 @@
 
 extern const name_table names_dtype, names_kernel, names_exchange, names_layout, names_combine, names_transfer,
     names_inner, names_pass;
-extern const name_table names_probe, names_metric;
+extern const name_table names_probe, names_metric, names_plan;
 
 #endif

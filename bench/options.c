@@ -47,7 +47,7 @@ static const name_table *const option_names[OPTION_COUNT] = {
     [OPTION_DTYPE] = &names_dtype,       [OPTION_PASS] = &names_pass,       [OPTION_KERNEL] = &names_kernel,
     [OPTION_EXCHANGE] = &names_exchange, [OPTION_LAYOUT] = &names_layout,   [OPTION_TRANSFER] = &names_transfer,
     [OPTION_INNER] = &names_inner,       [OPTION_COMBINE] = &names_combine, [OPTION_PROBE] = &names_probe,
-    [OPTION_METRIC] = &names_metric,
+    [OPTION_METRIC] = &names_metric,     [OPTION_PLAN] = &names_plan,
 };
 
 static const char *const absent_passes[] = {"layer", "train"};

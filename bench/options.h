@@ -51,6 +51,7 @@
     X(NODE_RANKS, DISTRIBUTE, "node-ranks", "N", "[as ranks lie on nodes]", "ranks of a node, as exchanges see them")  \
     X(LAYOUT, DISTRIBUTE, "layout", "NAMES", "auto", "which rows a part of the sequence has")                          \
     X(COMBINE, DISTRIBUTE, "combine", "NAMES", "allgather", "how the parts of the heads come together")                \
+    X(PLAN, DISTRIBUTE, "plan", "NAME", "rule", "who makes the choices that are left open")                            \
     X(SCALING, DISTRIBUTE, "scaling", "NAME", "strong",                                                                \
       "what grows with the ranks: strong nothing, weak-seq --seq, weak-batch --batch, weak-work --seq by the root "    \
       "of the ranks")                                                                                                  \

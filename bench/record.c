@@ -30,6 +30,28 @@ static void put_how(filling *to, const measure_context *context, const bench_cas
     put_integer(to, "oversubscribed", bench_case_oversubscribed(one));
 }
 
+/* What the cost model says of the plan, and what came of measuring plans. */
+static void put_plan(filling *to, const measure_context *context, const bench_case *one, const measured *made)
+{
+    const bool planned = bench_case_planned(context->lists, one);
+
+    put_text(to, "plan", attn_plan_mode_name(planned ? context->lists->plan : ATTN_PLAN_MODE_RULE));
+    put_real(to, "predicted_seconds", made->estimate.seconds);
+    put_real(to, "predicted_compute", made->estimate.compute);
+    put_real(to, "predicted_exchange", made->estimate.exchange);
+    put_real(to, "predicted_exposed", made->estimate.exchange - made->estimate.hidden);
+    put_real(to, "predicted_copy", made->estimate.copy);
+    put_real(to, "predicted_combine", made->estimate.combine);
+    if (made->tuning.tried == 0)
+        return;
+    put_integer(to, "candidates_tried", made->tuning.tried);
+    put_real(to, "candidate_seconds", made->tuning.measured);
+    if (made->tuning.model_measured > 0) {
+        put_real(to, "model_seconds", made->tuning.model_measured);
+        put_real(to, "regret", made->tuning.regret);
+    }
+}
+
 static void put_samples(filling *to, const measured *made)
 {
     put_integer(to, "converged", made->samples.converged);
@@ -100,7 +122,7 @@ attn_status record_case(const measure_context *context, const bench_case *one, m
                         attn_error *error)
 {
     filling to = {result->outcomes, ATTN_OK};
-    char reason[ATTN_MESSAGE_MAX];
+    char reason[ATTN_MESSAGE_MAX], asked[ATTN_ID_SIZE] = "";
 
     to.status = bench_case_factors(one, context->lists, &context->input, result->factors);
     if (to.status == ATTN_OK)
@@ -108,12 +130,17 @@ attn_status record_case(const measure_context *context, const bench_case *one, m
     snprintf(result->launch_id, sizeof result->launch_id, "%s", context->launch_id);
     result->status = judge(one, made, reason, sizeof reason);
     put_text(&to, "reason", reason);
+    if (to.status == ATTN_OK && bench_case_planned(context->lists, one)) {
+        to.status = bench_case_asked(one, context->lists, &context->input, asked, error);
+        put_text(&to, "asked", asked);
+    }
     put_integer(&to, "sweep_index", one->index);
     if (one->runnable == ATTN_OK)
         put_prediction(&to, one);
     put_how(&to, context, one);
     if (made != NULL && made->status == ATTN_OK && made->all != NULL) {
         put_samples(&to, made);
+        put_plan(&to, context, one, made);
         if (bench_case_has_bound(one)) {
             put_peaks(&to, one, made);
             put_bound(&to, one, made);

@@ -153,7 +153,7 @@ static attn_status read_indexed(const options *given, sweep *out, attn_error *er
 static attn_status read_single(const options *given, sweep *out, attn_error *error)
 {
     const name_table names = {"scaling", scaling_count, scaling_name, false, false};
-    int_list scaling = {NULL, 0};
+    int_list scaling = {NULL, 0}, plan = {NULL, 0};
     int64_t seed = 0, node_ranks = 0;
     attn_status status = options_pass(given, &out->pass, error);
 
@@ -166,6 +166,14 @@ static attn_status read_single(const options *given, sweep *out, attn_error *err
     if (status == ATTN_OK)
         out->scaling = (sweep_scaling)scaling.values[0];
     free(scaling.values);
+    if (status == ATTN_OK)
+        status = parse_names(option_text(given, OPTION_PLAN), &names_plan, &plan, error);
+    if (status == ATTN_OK && plan.count != 1)
+        status = attn_error_set(error, ATTN_ARGUMENT, "--plan %s: one name is accepted",
+                                shown_value(option_text(given, OPTION_PLAN)).text);
+    if (status == ATTN_OK)
+        out->plan = (attn_plan_mode)plan.values[0];
+    free(plan.values);
     if (status == ATTN_OK)
         status = option_integer(given, OPTION_SEED, NUMBER_COUNT, &seed, error);
     out->seed = (uint64_t)seed;

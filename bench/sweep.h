@@ -5,7 +5,7 @@
 #include "documents.h"
 #include "options.h"
 
-#include <attn/plan.h>
+#include <attn/planner.h>
 
 /* The axes, the last one varying fastest. Each value is an integer: the number itself, an index into a table of the
  * library (NAME_AUTO for auto), or an index into a list of the sweep. */
@@ -49,6 +49,7 @@ typedef struct sweep {
     int64_t count;              /* points */
     sweep_scaling scaling;
     attn_pass pass;
+    attn_plan_mode plan; /* how choices that are left open are made */
     bool causal, alibi, sinks;
     bool scale_given; /* otherwise the default of the head dimension */
     double scale;

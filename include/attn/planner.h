@@ -72,7 +72,7 @@ typedef enum attn_plan_mode {
 /* Names a mode as --plan does; "unknown" for any other number. */
 ATTN_API const char *attn_plan_mode_name(attn_plan_mode mode);
 
-/* Writes a plan to a file, as JSON: all choices, what they were made for, and the machine. An existing file is replaced.
+/* Writes a plan to a file, as JSON: all choices, what they were made for, and the machine. Replaces an existing file.
  *   machine  in, may be NULL
  * ATTN_FILE, ATTN_MEMORY. */
 ATTN_API attn_status attn_plan_save(const attn_plan *plan, const attn_machine *machine, const char *path,

@@ -576,4 +576,5 @@ const attn_exchange attn_exchange_allgather = {
     .transfer = ATTN_TRANSFER_BLOCKING,
     .predict = predict,
     .predict_backward = predict_backward,
+    .cost = {.overlaps = 1U << ATTN_TRANSFER_NONBLOCKING, .merges = 1U << ATTN_TRANSFER_NONBLOCKING},
     .ops = &ops};

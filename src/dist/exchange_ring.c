@@ -103,5 +103,5 @@ const attn_exchange attn_exchange_ring = {
     .transfer = ATTN_TRANSFER_NONBLOCKING,
     .predict = predict,
     .predict_backward = predict_backward,
-    .cost = {.overlaps = ~(1U << ATTN_TRANSFER_BLOCKING), .merges = true, .far_share = attn_far_neighbour},
+    .cost = {.overlaps = ~(1U << ATTN_TRANSFER_BLOCKING), .merges = ~0U, .far_share = attn_far_neighbour},
     .ops = &ops};

@@ -249,4 +249,5 @@ const attn_exchange attn_exchange_ring_q = {
     .transfers = 1U << ATTN_TRANSFER_BLOCKING | 1U << ATTN_TRANSFER_NONBLOCKING | 1U << ATTN_TRANSFER_PERSISTENT,
     .transfer = ATTN_TRANSFER_NONBLOCKING,
     .predict = predict,
+    .cost = {.overlaps = ~(1U << ATTN_TRANSFER_BLOCKING), .merges = ~0U, .far_share = attn_far_neighbour},
     .ops = &ops};

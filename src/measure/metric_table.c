@@ -11,7 +11,9 @@
     X(memory_bandwidth)                                                                                                \
     X(tokens)                                                                                                          \
     X(input_bandwidth)                                                                                                 \
-    X(sent_bandwidth)
+    X(sent_bandwidth)                                                                                                  \
+    X(predicted)                                                                                                       \
+    X(regret)
 
 #define DECLARE_METRIC(name) extern const attn_metric attn_metric_##name;
 METRIC_LIST(DECLARE_METRIC)

@@ -23,7 +23,7 @@ typedef attn_status attn_exchange_predict(const attn_plan *plan, const attn_need
 typedef struct attn_exchange_cost {
     unsigned overlaps; /* bits 1 << attn_transfer with which transfers go on while the kernel computes; of
                           ATTN_TRANSFER_AUTO where there is no choice */
-    bool merges;       /* it computes part by part, and merges the partial results */
+    unsigned merges;   /* bits with which it computes part by part, and merges the partial results */
     int copies;        /* how often each byte that is sent is copied beside its transfer: packed, unpacked */
     /* The share of its bytes that go to other nodes, on the rank where it is largest; NULL: attn_far_spread. */
     double (*far_share)(const attn_plan *plan);

@@ -224,7 +224,7 @@ attn_status attn_survey_estimate(const attn_survey *survey, const attn_plan *pla
         made.hidden = fmin(link.hidden * made.exchange, made.compute * (plan->grid.seq - 1) / plan->grid.seq);
     made.copy = cost->copies * most.exchange.exchange_bytes / machine->copy_bandwidth;
     /* Reads two partial results and writes one, which is one copy and a half, as a copy reads one and writes one. */
-    if (cost->merges)
+    if (cost->merges >> plan->transfer & 1)
         made.copy += 1.5 * (plan->grid.seq - 1) * most.partial_bytes / machine->copy_bandwidth;
     made.combine = transfer(&head_link, most.combine.messages, most.combine.combine_bytes);
     made.memory = most.memory;

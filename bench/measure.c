@@ -130,8 +130,7 @@ static attn_status validate(const measure_context *context, const bench_case *on
     return status;
 }
 
-/* Estimates the plan for the machine as it is now, and with --plan measure replaces it by the fastest of the candidates.
- */
+/* Estimates the plan for the machine, and with --plan measure first replaces it by the fastest of the candidates. */
 static attn_status predict(const measure_context *context, bench_case *one, measured *made, attn_error *error)
 {
     const MPI_Comm comm = one->group->comm;

@@ -35,4 +35,5 @@ const attn_exchange attn_exchange_alltoall = {
     .transfer = ATTN_TRANSFER_NONBLOCKING,
     .predict = predict,
     .predict_backward = predict,
+    .cost = {.copies = 2},
     .ops = &ops};

@@ -28,4 +28,5 @@ const attn_exchange attn_exchange_hybrid = {.name = "hybrid",
                                             .hybrid = true,
                                             .predict = predict,
                                             .predict_backward = predict,
+                                            .cost = {.merges = ~0U, .copies = 1},
                                             .ops = &ops};

@@ -14,6 +14,8 @@ typedef struct listing {
     size_t count, capacity;
     attn_survey *survey; /* of the grid and layout at hand; NULL: not made yet */
     size_t first;        /* of their candidates */
+    double least_pairs;  /* of the layouts of the grid so far: pairs of a head in the part that has most; 0: none yet */
+    bool dull;           /* the layout at hand is not worth looking at */
 } listing;
 
 bool attn_plan_open(int ranks, const attn_plan_options *options)
@@ -26,6 +28,22 @@ static bool alike(const attn_plan *a, const attn_plan *b)
     return a->grid.seq == b->grid.seq && a->exchange == b->exchange && a->layout == b->layout &&
            a->transfer == b->transfer && a->hybrid.alltoall == b->hybrid.alltoall &&
            a->hybrid.ring_inside == b->hybrid.ring_inside;
+}
+
+/* A layout of very many runs sees no fewer parts than one of few, and its candidates are dear to look at: it is left out
+ * where it is open and balances no better than those before it. */
+static attn_status survey_layout(listing *all, const attn_plan *plan, attn_error *error)
+{
+    const attn_status status = attn_survey_create(plan, &all->survey, error);
+    double pairs;
+
+    if (status != ATTN_OK)
+        return status;
+    pairs = attn_survey_most_pairs(all->survey);
+    all->dull = all->options.layout == NULL && all->least_pairs > 0 && attn_survey_many_runs(all->survey) &&
+                pairs >= (1 - ATTN_PLAN_MARGIN) * all->least_pairs;
+    all->least_pairs = all->least_pairs > 0 && all->least_pairs < pairs ? all->least_pairs : pairs;
+    return ATTN_OK;
 }
 
 /* A plan that is refused is left out; the refusal of the rule's plan is told when nothing is left. */
@@ -42,7 +60,9 @@ static attn_status add(listing *all, const attn_plan_options *options, attn_erro
         if (alike(&all->list[n].plan, &made.plan)) /* what an exchange chooses itself may be named too */
             return ATTN_OK;
     if (all->survey == NULL)
-        status = attn_survey_create(&made.plan, &all->survey, error);
+        status = survey_layout(all, &made.plan, error);
+    if (status == ATTN_OK && all->dull)
+        return ATTN_OK;
     if (status == ATTN_OK)
         status = attn_survey_estimate(all->survey, &made.plan, all->machine, &made.estimate, error);
     if (status != ATTN_OK)
@@ -104,6 +124,7 @@ static attn_status add_exchanges(listing *all, attn_plan_options *options, attn_
     attn_survey_destroy(all->survey);
     all->survey = NULL;
     all->first = all->count;
+    all->dull = false;
     if (all->options.exchange != NULL || options->grid.seq == 1) {
         options->exchange = all->options.exchange != NULL ? all->options.exchange : &attn_exchange_none;
         if (options->grid.seq == 1 && all->options.exchange == NULL)
@@ -126,6 +147,7 @@ static attn_status add_layouts(listing *all, attn_plan_options *options, attn_er
 
     if (all->options.layout != NULL || options->grid.seq == 1)
         return add_exchanges(all, options, error);
+    all->least_pairs = 0;
     for (size_t n = 0; status == ATTN_OK && n < attn_layout_count(); n++) {
         options->layout = attn_layout_at(n);
         status = add_exchanges(all, options, error);

@@ -18,6 +18,8 @@ struct attn_survey {
     attn_part **parts;  /* [Ps], of head index 0; heads are assigned as they are needed */
     double *head_pairs; /* [Ps] */
     int count;
+    double most_pairs; /* of these */
+    int64_t runs;      /* most runs of rows of a part */
 };
 
 void attn_survey_destroy(attn_survey *survey)
@@ -50,8 +52,12 @@ attn_status attn_survey_create(const attn_plan *plan, attn_survey **out, attn_er
     for (int ps = 0; status == ATTN_OK && ps < survey->count; ps++) {
         status =
             attn_part_create(&plan->problem, plan->grid, plan->layout, ps * plan->grid.head, &survey->parts[ps], error);
-        if (status == ATTN_OK)
-            survey->head_pairs[ps] = attn_part_head_pairs(&plan->problem, survey->parts[ps]->q_rows);
+        if (status != ATTN_OK)
+            break;
+        survey->head_pairs[ps] = attn_part_head_pairs(&plan->problem, survey->parts[ps]->q_rows);
+        survey->most_pairs = fmax(survey->most_pairs, survey->head_pairs[ps]);
+        if (survey->parts[ps]->q_rows->count > survey->runs)
+            survey->runs = survey->parts[ps]->q_rows->count;
     }
     if (status != ATTN_OK) {
         attn_survey_destroy(survey);
@@ -59,6 +65,18 @@ attn_status attn_survey_create(const attn_plan *plan, attn_survey **out, attn_er
     }
     *out = survey;
     return ATTN_OK;
+}
+
+double attn_survey_most_pairs(const attn_survey *survey)
+{
+    return survey->most_pairs;
+}
+
+bool attn_survey_many_runs(const attn_survey *survey)
+{
+    enum { MANY_RUNS = 128 };
+
+    return survey->runs > MANY_RUNS;
 }
 
 static int node_of(const attn_plan *plan, int rank)
@@ -165,7 +183,7 @@ static attn_status add_rank(const attn_plan *plan, const attn_survey *survey, co
     take_most(&most->exchange, &sent);
     take_most(&most->combine, &combined);
     if (part->head_count > 0)
-        most->pairs = fmax(most->pairs, (double)part->head_count * survey->head_pairs[part->seq_index]);
+        most->pairs = fmax(most->pairs, (double)part->head_count * survey->most_pairs);
     most->memory =
         fmax(most->memory, arrays.input_bytes + arrays.output_bytes + sent.extra_bytes + combined.extra_bytes);
     most->partial_bytes = fmax(most->partial_bytes, rows * width * sum);
@@ -173,7 +191,8 @@ static attn_status add_rank(const attn_plan *plan, const attn_survey *survey, co
 }
 
 /* Ranks with the same rows and as many heads of each kind have the same volumes but for gradients of shared heads,
- * which differ between the first, the middle and the last ranks that share one: one of each kind is looked at. */
+ * which differ between the first, the middle and the last ranks that share one: one of each kind is looked at. Parts of
+ * very many runs are alike, and dear to look at: the first two and the last are. */
 static attn_status add_ranks(const attn_plan *plan, const attn_survey *survey, loads *most, attn_error *error)
 {
     enum { SEEN_MAX = 16 };
@@ -183,6 +202,8 @@ static attn_status add_ranks(const attn_plan *plan, const attn_survey *survey, l
         int64_t seen[SEEN_MAX][2];
         int known = 0;
 
+        if (attn_survey_many_runs(survey) && ps > 1 && ps + 1 < survey->count)
+            continue;
         for (int ph = 0; ph < plan->grid.head && status == ATTN_OK; ph++) {
             attn_part *part = survey->parts[ps];
             int n = 0;

@@ -16,6 +16,11 @@ typedef struct attn_survey attn_survey;
 attn_status attn_survey_create(const attn_plan *plan, attn_survey **out, attn_error *error);
 void attn_survey_destroy(attn_survey *survey);
 
+/* Visible pairs of a head in the part that has most; whether parts have so many runs of rows that looking at what they
+ * send takes long. */
+double attn_survey_most_pairs(const attn_survey *survey);
+bool attn_survey_many_runs(const attn_survey *survey);
+
 /* As attn_plan_estimate, for one of these plans. ATTN_MEMORY. */
 attn_status attn_survey_estimate(const attn_survey *survey, const attn_plan *plan, const attn_machine *machine,
                                  attn_estimate *out, attn_error *error);

@@ -281,7 +281,7 @@ static void test_hiding(void)
     CU_ASSERT(estimate_of(&ring, &machine).seconds < estimate_of(&gather, &machine).seconds);
     CU_ASSERT_EQUAL(estimate_of(&gather, &machine).hidden, 0);
     TEST_CLOSE(estimate_of(&ring, &machine).hidden, estimate_of(&ring, &machine).exchange, 1e-14);
-    options = (attn_plan_options){.grid = {8, 1}};
+    options = (attn_plan_options){.grid = {8, 1}, .node_ranks = 4}; /* not in one memory */
     CU_ASSERT(
         attn_exchange_of(&(attn_plan){.grid = {8, 1}, .exchange = chosen(&problem, 8, &options, &machine).exchange})
             ->cost.overlaps != 0);

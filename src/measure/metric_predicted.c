@@ -5,34 +5,34 @@
 
 static double predicted(const attn_attributes *factors, const attn_attributes *outcomes, double seconds)
 {
-    (void)factors, (void)seconds;
-    return 1e3 * attn_attributes_real(outcomes, "predicted_seconds", NAN);
+    (void)factors;
+    return 100 * attn_attributes_real(outcomes, "predicted_seconds", NAN) / seconds;
 }
 
-static double regret(const attn_attributes *factors, const attn_attributes *outcomes, double seconds)
+static double model_choice(const attn_attributes *factors, const attn_attributes *outcomes, double seconds)
 {
-    (void)factors, (void)seconds;
-    return 100 * attn_attributes_real(outcomes, "regret", NAN);
+    (void)factors;
+    return 100 * attn_attributes_real(outcomes, "model_seconds", NAN) / seconds;
 }
 
 const attn_metric attn_metric_predicted = {
     .name = "predicted",
-    .heading = "predicted ms",
-    .unit = "ms",
-    .summary = "time that the cost model gives the plan",
+    .heading = "% predicted",
+    .unit = "%",
+    .summary = "percent of the time that the cost model predicted",
     .phase = ATTN_PHASE_TOTAL,
-    .digits = 4,
+    .digits = 3,
     .usual = false,
     .value = predicted,
 };
 
-const attn_metric attn_metric_regret = {
-    .name = "regret",
-    .heading = "regret %",
+const attn_metric attn_metric_model_choice = {
+    .name = "model-choice",
+    .heading = "% model",
     .unit = "%",
-    .summary = "percent by which the cost model's choice was slower than the best measured candidate",
+    .summary = "percent of the time that the cost model's own choice took beside the candidates",
     .phase = ATTN_PHASE_TOTAL,
     .digits = 3,
     .usual = false,
-    .value = regret,
+    .value = model_choice,
 };

@@ -13,7 +13,7 @@
     X(input_bandwidth)                                                                                                 \
     X(sent_bandwidth)                                                                                                  \
     X(predicted)                                                                                                       \
-    X(regret)
+    X(model_choice)
 
 #define DECLARE_METRIC(name) extern const attn_metric attn_metric_##name;
 METRIC_LIST(DECLARE_METRIC)

@@ -10,9 +10,9 @@ not_negative() { awk -v row="$1" 'BEGIN {exit !(row != "" && row >= 0)}'; }
 
 for mode in rule estimate measure; do
     expect 3 0 run "${short[@]}" --plan $mode --output $mode.h5
-    expect 1 0 report --cases --format csv --metric predicted,regret $mode.h5
+    expect 1 0 report --cases --format csv --metric predicted,model-choice $mode.h5
     check "a case" test "$(lines "$out")" -eq 2
-    check "columns beside what was measured" holds "$out" ',predicted ms,regret %,'
+    check "columns beside what was measured" holds "$out" ',% predicted,% model,'
     expect 1 0 report --csv - $mode.h5
     check "$mode: a prediction" positive "$(column predicted_seconds "$out")"
     check "$mode: how it was planned" test "$(column plan "$out")" = $mode

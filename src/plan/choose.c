@@ -30,8 +30,8 @@ static bool alike(const attn_plan *a, const attn_plan *b)
            a->hybrid.ring_inside == b->hybrid.ring_inside;
 }
 
-/* A layout of very many runs sees no fewer parts than one of few, and its candidates are dear to look at: it is left out
- * where it is open and balances no better than those before it. */
+/* A layout of very many runs sees no fewer parts than one of few, and its candidates are dear to look at: where it is
+ * open and balances no better than those before it, it is left out. */
 static attn_status survey_layout(listing *all, const attn_plan *plan, attn_error *error)
 {
     const attn_status status = attn_survey_create(plan, &all->survey, error);

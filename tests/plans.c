@@ -152,13 +152,14 @@ static void shuffle(search *s)
     }
 }
 
-/* Pairs of a candidate that no plan before has; marks them when it is to be visited. */
-static int new_pairs(search *s, const candidate *one, bool mark)
+/* Pairs of choices of a candidate that no plan before has, or with `each` single choices (a pair with itself); marks
+ * them when it is to be visited. */
+static int new_pairs(search *s, const candidate *one, bool each, bool mark)
 {
     int pairs = 0;
 
     for (int a = 0; a < AXES; a++)
-        for (int b = 0; b < a; b++) {
+        for (int b = each ? a : 0; each ? b == a : b < a; b++) {
             pairs += !s->covered[one->at[a]][one->at[b]];
             if (mark)
                 s->covered[one->at[a]][one->at[b]] = true;
@@ -212,7 +213,7 @@ int test_plans(const attn_problem *problem, attn_pass pass, void (*visit)(const 
                void *context)
 {
     const char *wish = getenv("ATTN_TEST_PLANS");
-    const bool all = wish != NULL && strcmp(wish, "all") == 0;
+    const bool all = wish != NULL && strcmp(wish, "all") == 0, each = wish != NULL && strcmp(wish, "each") == 0;
     search *s = start(problem, pass);
     int visited = 0;
 
@@ -222,8 +223,8 @@ int test_plans(const attn_problem *problem, attn_pass pass, void (*visit)(const 
     /* Greedily: first the candidates with most new pairs, at the end those with a single one. */
     for (int least = AXES * (AXES - 1) / 2; least > 0; least--)
         for (size_t n = 0; n < s->candidates; n++)
-            if (all ? least == 1 : new_pairs(s, &s->list[n], false) >= least) {
-                new_pairs(s, &s->list[n], true);
+            if (all ? least == 1 : new_pairs(s, &s->list[n], each, false) >= least) {
+                new_pairs(s, &s->list[n], each, true);
                 visit(&s->list[n].plan, context);
                 visited++;
             }

@@ -25,7 +25,7 @@ jobs=$(nproc 2>/dev/null || echo 2)
 [ "$jobs" -le 8 ] || jobs=8
 
 # Every folder's unit tests, those that communicate at 1 and 3 ranks; the golden data go through everything, and long,
-# as do the gradients of every kernel (those of dist stay).
+# as do the gradients of every kernel (those of dist stay). Plans for several ranks have each choice once.
 short='^(core|kernel|plan|measure|study)/|^(dist|io)/.*\.np[13]$'
 long='^dist/golden|^kernel/backward'
 no_tool=77
@@ -92,6 +92,7 @@ stage_sanitizers() {
     export ASAN_OPTIONS=detect_leaks=1:fast_unwind_on_malloc=0:detect_stack_use_after_return=1
     export LSAN_OPTIONS=suppressions=$root/tests/suppressions/lsan.supp:print_suppressions=0
     export UBSAN_OPTIONS=print_stacktrace=1
+    export ATTN_TEST_PLANS=each
     suite asan-ubsan -R "$short|^cli/short$" -E "$long" | tee "$logs/asan.log"
     [ "${PIPESTATUS[0]}" -eq 0 ] && return
     # At times the leak sanitizer itself falls over a thread that ends while it looks: not the program's fault, once more.
@@ -107,7 +108,7 @@ stage_valgrind() {
     # shellcheck source=jobs/mpi-env.sh
     . "$root/jobs/mpi-env.sh"
     attn_mpi_one_machine 1
-    export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=2
+    export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=2 ATTN_TEST_PLANS=each
     for test in core_attributes core_mask core_segments plan_plan study_export study_scaling io_result dist_forward; do
         start=$SECONDS
         # Leaks are the sanitizers' business; memcheck is here for values that were never set.
@@ -136,6 +137,7 @@ stage_coverage() {
     needs gcovr
     "$root/jobs/build.sh" coverage --preset coverage || exit
     find "$root/build/coverage" -name '*.gcda' -delete
+    export ATTN_TEST_PLANS=each
     suite coverage -R "$short|^cli/(run|short)$" -E "$long" || exit
     gcovr --root "$root" --object-directory "$root/build/coverage" --filter "$root/src/" --filter "$root/bench/" \
         --csv "$logs/coverage.csv" || exit

@@ -276,9 +276,10 @@ static attn_status allocate(const attn_group *group, shared_state **out, attn_er
 static attn_status create(const attn_group *group, attn_exchange_state **out, attn_error *error)
 {
     shared_state *state;
-    attn_status status = attn_comm_agree(group->comm, allocate(group, &state, error), error);
+    attn_status status = allocate(group, &state, error);
 
     *out = NULL;
+    status = attn_comm_agree(group->comm, status, error);
     if (status == ATTN_OK)
         status = check_node(group, error);
     if (status == ATTN_OK)

@@ -13,10 +13,10 @@
  * used, but alltoall_comm, where PU > 1, and ring_comm. */
 attn_status attn_hybrid_create(const attn_group *group, const attn_hybrid *hybrid, attn_exchange_state **out,
                                attn_error *error);
-void attn_hybrid_destroy(attn_exchange_state *state);
-attn_status attn_hybrid_forward(attn_exchange_state *state, const attn_exchange_call *call, attn_laps *laps,
+void attn_hybrid_destroy(attn_exchange_state *base);
+attn_status attn_hybrid_forward(attn_exchange_state *base, const attn_exchange_call *call, attn_laps *laps,
                                 attn_error *error);
-attn_status attn_hybrid_backward(attn_exchange_state *state, const attn_exchange_call *call, attn_laps *laps,
+attn_status attn_hybrid_backward(attn_exchange_state *base, const attn_exchange_call *call, attn_laps *laps,
                                  attn_error *error);
 attn_status attn_hybrid_predict(const attn_plan *plan, const attn_hybrid *hybrid, const attn_needs *needs,
                                 const attn_part *part, attn_prediction *out, attn_error *error);

@@ -31,7 +31,7 @@ static inline void attn_lap_record(const attn_laps *laps, attn_phase phase, doub
 
     if (before != NULL && before->phase == phase && to->lost == 0)
         before->end = end;
-    else if (to->count < to->capacity)
+    else if (to->events != NULL && to->count < to->capacity)
         to->events[to->count++] = (attn_event){.rank = laps->rank, .phase = phase, .begin = begin, .end = end};
     else
         to->lost++;

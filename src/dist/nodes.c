@@ -1,5 +1,7 @@
 #include "dist/nodes.h"
 
+#include <assert.h>
+
 /* Where a node holds no rank of the group between two others, as with fewer ranks than the grid has heads, every rank
  * of the group is on a node of its own. */
 int attn_nodes_find(const attn_nodes *nodes, int ps)
@@ -36,7 +38,10 @@ attn_part_way attn_nodes_way(const attn_nodes *nodes, const attn_needs *needs, i
 {
     const int home = attn_nodes_find(nodes, j), begin = attn_nodes_begin(nodes, node),
               size = attn_nodes_size(nodes, node);
-    attn_part_way way = {.seat = (j - attn_nodes_begin(nodes, home)) % size, .first = -1, .last = -1};
+    attn_part_way way;
+
+    assert(size > 0);
+    way = (attn_part_way){.seat = (j - attn_nodes_begin(nodes, home)) % size, .first = -1, .last = -1};
 
     for (int i = 0; i < nodes->ranks; i++) {
         const int away = (attn_nodes_find(nodes, i) - home + nodes->count) % nodes->count;
@@ -57,6 +62,8 @@ attn_part_way attn_nodes_way(const attn_nodes *nodes, const attn_needs *needs, i
 
 int attn_nodes_holder(const attn_nodes *nodes, int j, int node)
 {
-    return attn_nodes_begin(nodes, node) +
-           (j - attn_nodes_begin(nodes, attn_nodes_find(nodes, j))) % attn_nodes_size(nodes, node);
+    const int size = attn_nodes_size(nodes, node);
+
+    assert(size > 0);
+    return attn_nodes_begin(nodes, node) + (j - attn_nodes_begin(nodes, attn_nodes_find(nodes, j))) % size;
 }

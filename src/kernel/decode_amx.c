@@ -300,7 +300,7 @@ static inline __attribute__((always_inline)) void soften(const int R, work *w)
     const __m512bh ones = (__m512bh)_mm512_set1_epi32(0x3f803f80);
     const __m512 top = find_top(R, w), factor = _mm512_set1_ps(w->factor);
     const __mmask16 grown = _mm512_cmp_ps_mask(top, _mm512_add_ps(w->base, _mm512_set1_ps(SLACK)), _CMP_GT_OQ);
-    __m512 base, sum = w->sum, rounded;
+    __m512 base, sum, rounded;
 
     if (grown != 0)
         raise_base(R, w, grown, top);

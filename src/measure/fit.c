@@ -39,8 +39,8 @@ static bool has(unsigned set, size_t term)
  * 0, and all are for terms of norm 1. */
 static bool solve(const equations *e, unsigned set, double *c)
 {
-    double lower[ATTN_FIT_TERMS][ATTN_FIT_TERMS] = {{0}}, z[ATTN_FIT_TERMS];
-    size_t index[ATTN_FIT_TERMS], count = 0;
+    double lower[ATTN_FIT_TERMS][ATTN_FIT_TERMS] = {{0}}, z[ATTN_FIT_TERMS] = {0};
+    size_t index[ATTN_FIT_TERMS] = {0}, count = 0;
 
     memset(c, 0, e->terms * sizeof *c);
     for (size_t t = 0; t < e->terms; t++)

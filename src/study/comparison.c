@@ -125,11 +125,14 @@ static attn_verdict decide(const attn_pair *pair, double best, double level, dou
 static attn_status decide_all(attn_comparison *c, attn_error *error)
 {
     double *p = calloc(4 * c->count + 1, sizeof *p);
-    double *least = p + c->count, *corrected = least + c->count, *best = corrected + c->count;
+    double *least, *corrected, *best;
     attn_status status;
 
     if (p == NULL)
         return attn_error_set(error, ATTN_MEMORY, "no memory for %zu cases", c->count);
+    least = p + c->count;
+    corrected = least + c->count;
+    best = corrected + c->count;
     for (size_t i = 0; i < c->count; i++) {
         const bool compared = c->pairs[i].verdict != ATTN_VERDICT_NOT_COMPARED;
 

@@ -56,6 +56,6 @@ const char *attn_model_parameter(const attn_model *model, size_t index);
  * ATTN_MEMORY. */
 attn_status attn_models_fit(const attn_results *results, const attn_series *series, double level, attn_models *out,
                             attn_error *error);
-void attn_models_release(attn_models *models);
+void attn_models_release(attn_models *of);
 
 #endif

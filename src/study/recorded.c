@@ -8,9 +8,12 @@
 
 static bool has_case(const attn_recorded *recorded, const attn_result *result)
 {
-    for (size_t i = 0; i < recorded->count; i++)
-        if (strcmp(recorded->cases[i]->id, result->id) == 0)
+    for (size_t i = 0; i < recorded->count; i++) {
+        const char *const id = recorded->cases[i]->id;
+
+        if (id != NULL && strcmp(id, result->id) == 0)
             return true;
+    }
     return false;
 }
 

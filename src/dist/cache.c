@@ -337,9 +337,8 @@ void attn_cache_keep(attn_cache *cache, int64_t tokens, bool all, const void *k,
     const int64_t lines = lines_of(cache);
     const int64_t rows =
         all ? tokens : attn_segments_below(own, cache->tokens + tokens) - attn_segments_below(own, cache->tokens);
-    const int threads = tokens < TOKENS_OF_A_THREAD ? 1 : cache->plan.threads;
 
-#pragma omp parallel for schedule(static) num_threads(threads)
+#pragma omp parallel for schedule(static) num_threads(tokens < TOKENS_OF_A_THREAD ? 1 : cache->plan.threads)
     for (int64_t line = 0; line < lines; line++)
         keep_line(cache, tokens, all, rows, line, k, v);
 }

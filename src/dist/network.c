@@ -208,7 +208,7 @@ static attn_status measure_hidden(probing *one, work *busy, int64_t bytes, doubl
 static attn_status measure_link(probing *one, work *busy, attn_link *link, attn_error *error)
 {
     attn_link made = {.origin = ATTN_ORIGIN_MEASURED};
-    double times[SIZE_COUNT];
+    double times[SIZE_COUNT] = {0};
     size_t count = 0;
     attn_status status = ATTN_OK;
 

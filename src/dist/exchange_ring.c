@@ -9,6 +9,8 @@
 
 #include "dist/pieces.h"
 
+#include <attn/comm.h>
+
 #include <stdlib.h>
 
 typedef struct ring_state {
@@ -58,19 +60,28 @@ static void destroy(attn_exchange_state *base)
     free(state);
 }
 
-static attn_status create(const attn_group *group, attn_exchange_state **out, attn_error *error)
+static attn_status make_ring(const attn_group *group, ring_state **out, attn_error *error)
 {
     const attn_ring_setup setup = attn_ring_of_group(group);
     ring_state *state = calloc(1, sizeof *state);
-    attn_status status;
 
-    *out = NULL;
+    *out = state;
     if (state == NULL)
         return attn_error_set(error, ATTN_MEMORY, "no memory for the exchange");
     state->base.group = *group;
-    status = attn_ring_create(&setup, &state->ring, error);
+    return attn_ring_create(&setup, &state->ring, error);
+}
+
+static attn_status create(const attn_group *group, attn_exchange_state **out, attn_error *error)
+{
+    ring_state *state;
+    attn_status status = attn_comm_agree(group->comm, make_ring(group, &state, error), error);
+
+    *out = NULL;
+    if (status == ATTN_OK)
+        status = attn_ring_open(state->ring, error);
     if (status != ATTN_OK) {
-        destroy(&state->base);
+        destroy(state != NULL ? &state->base : NULL);
         return status;
     }
     *out = &state->base;
@@ -99,7 +110,8 @@ static const attn_exchange_ops ops = {.create = create, .destroy = destroy, .for
 const attn_exchange attn_exchange_ring = {
     .name = "ring",
     .summary = "keys and values travel from rank to rank, each step hidden behind the one before",
-    .transfers = 1U << ATTN_TRANSFER_BLOCKING | 1U << ATTN_TRANSFER_NONBLOCKING | 1U << ATTN_TRANSFER_PERSISTENT,
+    .transfers = 1U << ATTN_TRANSFER_BLOCKING | 1U << ATTN_TRANSFER_NONBLOCKING | 1U << ATTN_TRANSFER_PERSISTENT |
+                 1U << ATTN_TRANSFER_ONESIDED,
     .transfer = ATTN_TRANSFER_NONBLOCKING,
     .predict = predict,
     .predict_backward = predict_backward,

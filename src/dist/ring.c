@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TAG_KEYS = 1, TAG_VALUES, TAG_SUMS, TAG_HOME };
+/* Each buffer has a tag of its own, and a part that is sent has that of the buffer which the receiver has for it. */
+enum { TAG_KEYS = 1, TAG_VALUES = TAG_KEYS + 2, TAG_SUMS = TAG_VALUES + 2, TAG_HOME = TAG_SUMS + 2, TAG_END };
+
+enum { SHARE = 2, HOME }; /* of the sums, behind those on their way */
 
 struct attn_ring {
     attn_ring_setup setup;
@@ -21,6 +24,7 @@ struct attn_ring {
     attn_step_parts *parts; /* [members] arrays of each member's keys */
     attn_array *k_step, *v_step, *dk, *dv; /* those of the part of a step */
     attn_transfers keys, dkv, home;
+    attn_rooms *rooms; /* one-sided: has the buffers, but for the share */
 };
 
 /* Bytes of the keys of member j (of D elements each) or its values (Dv), or of their sums. */
@@ -59,6 +63,17 @@ static int largest_part(const attn_needs *needs)
     return largest;
 }
 
+/* One-sided, what travels has rooms. */
+static bool is_onesided(const attn_ring_setup *setup)
+{
+    return setup->plan->transfer == ATTN_TRANSFER_ONESIDED && setup->needs->parts > 1;
+}
+
+static int64_t room_bytes(const attn_ring_setup *setup, int64_t bytes)
+{
+    return is_onesided(setup) ? attn_rooms_bytes_of(bytes) : bytes;
+}
+
 static int64_t seen_steps(const attn_needs *needs, int mine)
 {
     int64_t seen = 0;
@@ -82,8 +97,11 @@ void attn_ring_predict(const attn_ring_setup *setup, attn_prediction *out)
         out->messages += (double)(attn_transfers_messages(key_bytes(setup, j), setup->message_bytes) +
                                   attn_transfers_messages(value_bytes(setup, j), setup->message_bytes));
     }
+    if (is_onesided(setup))
+        out->extra_bytes += (double)attn_rooms_bytes_once();
     if (largest >= 0)
-        out->extra_bytes += (setup->lent ? 1 : 2) * (double)(key_bytes(setup, largest) + value_bytes(setup, largest));
+        out->extra_bytes += (setup->lent ? 1 : 2) * (double)(room_bytes(setup, key_bytes(setup, largest)) +
+                                                             room_bytes(setup, value_bytes(setup, largest)));
     if (setup->head_count > 0)
         out->extra_bytes += attn_steps_extra_bytes(setup->plan, setup->head_count, needs->q_rows[setup->mine]->rows,
                                                    seen_steps(needs, setup->mine));
@@ -111,19 +129,21 @@ void attn_ring_predict_sums(const attn_ring_setup *setup, attn_prediction *out)
         out->exchange_bytes += (double)sum_bytes(setup, j);
         out->messages += (double)attn_transfers_messages(sum_bytes(setup, j), setup->message_bytes);
     }
-    out->extra_bytes += 4 * (double)most_sum_bytes(setup);
+    out->extra_bytes += (double)most_sum_bytes(setup) + 3 * (double)room_bytes(setup, most_sum_bytes(setup));
 }
 
 void attn_ring_destroy(attn_ring *ring)
 {
     if (ring == NULL)
         return;
-    for (int n = 0; n < (ring->setup.lent ? 1 : 2); n++) {
+    for (int n = 0; n < (ring->setup.lent ? 1 : 2) && ring->rooms == NULL; n++) {
         free(ring->k[n]);
         free(ring->v[n]);
     }
     for (int n = 0; n < 4; n++)
-        free(ring->sums[n]);
+        if (ring->rooms == NULL || n == SHARE)
+            free(ring->sums[n]);
+    attn_rooms_destroy(ring->rooms);
     free(ring->parts);
     free(ring->k_step);
     free(ring->v_step);
@@ -207,7 +227,7 @@ static attn_status make_buffers(attn_ring *ring, attn_error *error)
     }
     ring->k[1] = setup->k_lent;
     ring->v[1] = setup->v_lent;
-    for (int n = 0; n < (setup->lent ? 1 : 2) && k > 0; n++) {
+    for (int n = 0; n < (setup->lent ? 1 : 2) && k > 0 && !is_onesided(setup); n++) {
         ring->k[n] = attn_aligned_alloc((size_t)k);
         ring->v[n] = attn_aligned_alloc((size_t)v);
         if (ring->k[n] == NULL || ring->v[n] == NULL)
@@ -215,6 +235,8 @@ static attn_status make_buffers(attn_ring *ring, attn_error *error)
                                   (long long)(k + v));
     }
     for (int n = 0; n < 4 && sums > 0; n++) {
+        if (is_onesided(setup) && n != SHARE)
+            continue;
         ring->sums[n] = attn_aligned_alloc((size_t)sums);
         if (ring->sums[n] == NULL)
             return attn_error_set(error, ATTN_MEMORY, "no memory for sums of dk and dv, four times %lld bytes",
@@ -253,6 +275,37 @@ attn_status attn_ring_create(const attn_ring_setup *setup, attn_ring **out, attn
     return ATTN_OK;
 }
 
+attn_status attn_ring_open(attn_ring *ring, attn_error *error)
+{
+    const attn_ring_setup *setup = &ring->setup;
+    const int largest = largest_part(setup->needs);
+    const int64_t sums = setup->plan->pass == ATTN_PASS_BACKWARD ? most_sum_bytes(setup) : 0;
+    void **const buffers[] = {&ring->k[0],    &ring->k[1],    &ring->v[0],      &ring->v[1],
+                              &ring->sums[0], &ring->sums[1], &ring->sums[HOME]};
+    attn_room list[TAG_END - TAG_KEYS];
+    attn_status status;
+
+    if (!is_onesided(setup))
+        return ATTN_OK;
+    for (int tag = TAG_KEYS; tag < TAG_END; tag++) {
+        const int64_t bytes = tag >= TAG_SUMS    ? sums
+                              : largest < 0      ? 0
+                              : tag < TAG_VALUES ? key_bytes(setup, largest)
+                                                 : value_bytes(setup, largest);
+
+        list[tag - TAG_KEYS] = (attn_room){.tag = tag, .bytes = bytes};
+    }
+    status = attn_rooms_create(setup->comm, list, TAG_END - TAG_KEYS, &ring->rooms, error);
+    if (status != ATTN_OK)
+        return status;
+    for (int n = 0; n < TAG_END - TAG_KEYS; n++)
+        *buffers[n] = list[n].data;
+    attn_transfers_place(&ring->keys, ring->rooms);
+    attn_transfers_place(&ring->dkv, ring->rooms);
+    attn_transfers_place(&ring->home, ring->rooms);
+    return ATTN_OK;
+}
+
 /* A part, where it stands at step s. */
 typedef struct ring_place {
     int j; /* its owner */
@@ -275,12 +328,13 @@ static attn_status start_step(attn_ring *ring, const ring_place *here, int s, at
     attn_status status;
 
     if (s + 1 < ring->members && s + 1 <= reach[coming]) {
-        attn_transfers_receive(&ring->keys, ring->k[s % 2], key_bytes(setup, coming), ring->before, TAG_KEYS);
-        attn_transfers_receive(&ring->keys, ring->v[s % 2], value_bytes(setup, coming), ring->before, TAG_VALUES);
+        attn_transfers_receive(&ring->keys, ring->k[s % 2], key_bytes(setup, coming), ring->before, TAG_KEYS + s % 2);
+        attn_transfers_receive(&ring->keys, ring->v[s % 2], value_bytes(setup, coming), ring->before,
+                               TAG_VALUES + s % 2);
     }
     if (s < reach[here->j]) {
-        attn_transfers_send(&ring->keys, here->k, key_bytes(setup, here->j), ring->next, TAG_KEYS);
-        attn_transfers_send(&ring->keys, here->v, value_bytes(setup, here->j), ring->next, TAG_VALUES);
+        attn_transfers_send(&ring->keys, here->k, key_bytes(setup, here->j), ring->next, TAG_KEYS + s % 2);
+        attn_transfers_send(&ring->keys, here->v, value_bytes(setup, here->j), ring->next, TAG_VALUES + s % 2);
     }
     attn_lap(laps, ATTN_PHASE_EXCHANGE);
     status = attn_transfers_ready(&ring->keys, error);
@@ -375,6 +429,15 @@ static void store_home(const attn_ring *ring, const ring_pass *pass, void *sums)
                  (size_t)(lines * shape->v_head_dim));
 }
 
+/* Keys and sums are under way at once. */
+static void drive(void *context)
+{
+    attn_ring *ring = context;
+
+    attn_transfers_drive(&ring->keys);
+    attn_transfers_drive(&ring->dkv);
+}
+
 /* One step of the sums: this member's share is computed, added to what comes along, and handed on. */
 static attn_status step_sums(attn_ring *ring, const ring_pass *pass, const ring_place *here, int s, attn_laps *laps,
                              attn_error *error)
@@ -382,15 +445,15 @@ static attn_status step_sums(attn_ring *ring, const ring_pass *pass, const ring_
     const attn_plan *plan = ring->setup.plan;
     const int reach = ring->setup.needs->reach[here->j];
     const int64_t bytes = sum_bytes(&ring->setup, here->j);
-    const attn_progress progress = attn_transfers_progress(&ring->keys);
-    void *const sums = ring->sums[s % 2], *const share = s == 0 ? sums : ring->sums[2];
+    const attn_progress progress = {.make = drive, .context = ring};
+    void *const sums = ring->sums[s % 2], *const share = s == 0 ? sums : ring->sums[SHARE];
     attn_status status;
 
     if (s > (reach > 0 ? reach : 0))
         return attn_transfers_wait(&ring->dkv, error);
     /* What was handed on in the step before leaves from the other buffer; this one is free since the wait there. */
     if (s > 0)
-        attn_transfers_receive(&ring->dkv, sums, bytes, ring->before, TAG_SUMS);
+        attn_transfers_receive(&ring->dkv, sums, bytes, ring->before, TAG_SUMS + s % 2);
     attn_lap(laps, ATTN_PHASE_EXCHANGE);
     status = attn_transfers_ready(&ring->dkv, error);
     attn_lap(laps, ATTN_PHASE_EXCHANGE_WAIT);
@@ -411,7 +474,8 @@ static attn_status step_sums(attn_ring *ring, const ring_pass *pass, const ring_
     if (reach <= 0)
         store_home(ring, pass, sums);
     else
-        attn_transfers_send(&ring->dkv, sums, bytes, s < reach ? ring->next : here->j, s < reach ? TAG_SUMS : TAG_HOME);
+        attn_transfers_send(&ring->dkv, sums, bytes, s < reach ? ring->next : here->j,
+                            s < reach ? TAG_SUMS + (s + 1) % 2 : TAG_HOME);
     return ATTN_OK;
 }
 
@@ -445,7 +509,7 @@ attn_status attn_ring_backward(attn_ring *ring, const attn_steps_rows *rows, con
     attn_transfers_begin(&ring->dkv);
     attn_transfers_begin(&ring->home);
     if (reach > 0) /* before anybody may wait for having sent it */
-        attn_transfers_receive(&ring->home, ring->sums[3], sum_bytes(&ring->setup, mine),
+        attn_transfers_receive(&ring->home, ring->sums[HOME], sum_bytes(&ring->setup, mine),
                                (mine + reach) % ring->members, TAG_HOME);
     attn_steps_backward(ring->steps, rows);
     for (int s = 0; s < ring->members && status == ATTN_OK; s++) {
@@ -467,7 +531,7 @@ attn_status attn_ring_backward(attn_ring *ring, const attn_steps_rows *rows, con
     if (status != ATTN_OK)
         return status;
     if (reach > 0)
-        store_home(ring, &pass, ring->sums[3]);
+        store_home(ring, &pass, ring->sums[HOME]);
     attn_steps_backward_end(ring->steps, laps);
     return ATTN_OK;
 }

@@ -55,6 +55,10 @@ static inline attn_ring_setup attn_ring_of_group(const attn_group *group)
 attn_status attn_ring_create(const attn_ring_setup *setup, attn_ring **out, attn_error *error);
 void attn_ring_destroy(attn_ring *ring);
 
+/* Collective over the members, once, after all have created theirs; needed with one-sided transfers. Makes the buffers
+ * in a window (one of its own: none may be lent), so that destroy is collective from then on. As attn_rooms_create. */
+attn_status attn_ring_open(attn_ring *ring, attn_error *error);
+
 /* Collective over the members. o and lse over the keys of all of them, sinks included.
  *   q    in, [B,head_count,q rows,D]
  *   k, v in, this member's arrays

@@ -22,6 +22,19 @@ struct attn_kept_request {
     MPI_Request request; /* MPI_REQUEST_NULL: not made yet */
 };
 
+/* One-sided: the tag of a message of 0 bytes to the sender, that the room of the tag is free; the sender's own, that the
+ * data are there, has the tag of the data. */
+enum { TAG_FREE = 256 };
+
+/* What is put into the room of another rank. */
+struct attn_put {
+    enum { PUT_WAITS, PUT_LEAVES, PUT_DONE } stage; /* until the room is free; until the pieces have left; told */
+    const char *data;
+    int64_t bytes;
+    int peer, tag;
+    int first, count; /* requests: that the room is free, then those of the pieces */
+};
+
 int64_t attn_transfers_messages(int64_t bytes, int64_t message_bytes)
 {
     return attn_piece_count(bytes, message_bytes);
@@ -48,10 +61,29 @@ void attn_transfers_release(attn_transfers *transfers)
         if (transfers->kept[n].request != MPI_REQUEST_NULL)
             MPI_Request_free(&transfers->kept[n].request);
     free(transfers->kept);
+    free(transfers->puts);
     free(transfers->requests);
     transfers->kept = NULL;
+    transfers->puts = NULL;
     transfers->kept_count = 0;
     transfers->requests = NULL;
+}
+
+/* A message that is put takes two more requests, which tell that the room is free and that the data are there. */
+static attn_status make_puts(attn_transfers *transfers, attn_error *error)
+{
+    const int puts = transfers->capacity;
+    MPI_Request *requests;
+
+    if (!attn_int_from_int64(3 * (int64_t)puts, &transfers->capacity))
+        return attn_error_set(error, ATTN_UNSUPPORTED, "%d messages: MPI counts requests in int", puts);
+    transfers->puts = attn_calloc_array(puts + (int64_t)1, sizeof *transfers->puts);
+    requests = attn_realloc_array(transfers->requests, transfers->capacity + (int64_t)1, sizeof *requests);
+    if (requests != NULL)
+        transfers->requests = requests;
+    if (transfers->puts == NULL || requests == NULL)
+        return attn_error_set(error, ATTN_MEMORY, "no memory for %d one-sided messages", puts);
+    return ATTN_OK;
 }
 
 attn_status attn_transfers_choose(attn_transfers *transfers, attn_transfer way, int64_t waits, attn_error *error)
@@ -59,6 +91,8 @@ attn_status attn_transfers_choose(attn_transfers *transfers, attn_transfer way, 
     const int64_t count = waits * transfers->capacity;
 
     transfers->way = way;
+    if (way == ATTN_TRANSFER_ONESIDED)
+        return make_puts(transfers, error);
     if (way != ATTN_TRANSFER_PERSISTENT)
         return ATTN_OK;
     transfers->kept = attn_calloc_array(count, sizeof *transfers->kept);
@@ -68,6 +102,11 @@ attn_status attn_transfers_choose(attn_transfers *transfers, attn_transfer way, 
     for (int64_t n = 0; n < count; n++)
         transfers->kept[n].request = MPI_REQUEST_NULL;
     return ATTN_OK;
+}
+
+void attn_transfers_place(attn_transfers *transfers, const attn_rooms *rooms)
+{
+    transfers->rooms = rooms;
 }
 
 void attn_transfers_begin(attn_transfers *transfers)
@@ -107,12 +146,19 @@ static void start_kept(attn_transfers *transfers, const message *of, MPI_Request
     *request = kept->request;
 }
 
-static void start(attn_transfers *transfers, const message *of)
+static MPI_Request *next_request(attn_transfers *transfers)
 {
     MPI_Request *request = &transfers->requests[transfers->count++];
 
     assert(transfers->count <= transfers->capacity);
     *request = MPI_REQUEST_NULL;
+    return request;
+}
+
+static void start(attn_transfers *transfers, const message *of)
+{
+    MPI_Request *request = next_request(transfers);
+
     if (transfers->way == ATTN_TRANSFER_PERSISTENT)
         start_kept(transfers, of, request);
     else if (of->send)
@@ -121,8 +167,86 @@ static void start(attn_transfers *transfers, const message *of)
         note(transfers, MPI_Irecv(of->room, of->bytes, MPI_BYTE, of->peer, of->tag, transfers->comm, request));
 }
 
+/* ---- One-sided ---- */
+
+static void tell(attn_transfers *transfers, int peer, int tag)
+{
+    note(transfers, MPI_Isend(NULL, 0, MPI_BYTE, peer, tag, transfers->comm, next_request(transfers)));
+}
+
+static void hear(attn_transfers *transfers, int peer, int tag)
+{
+    note(transfers, MPI_Irecv(NULL, 0, MPI_BYTE, peer, tag, transfers->comm, next_request(transfers)));
+}
+
+static bool all_done(attn_transfers *transfers, int first, int count)
+{
+    int done = 0;
+
+    note(transfers, MPI_Testall(count, &transfers->requests[first], &done, MPI_STATUSES_IGNORE));
+    return done != 0 && transfers->code == MPI_SUCCESS;
+}
+
+static void put_pieces(attn_transfers *transfers, attn_put *put)
+{
+    put->first = transfers->count;
+    for (int64_t done = 0; done < put->bytes; done += transfers->message_bytes) {
+        const int bytes = (int)attn_piece_length(put->bytes, done, transfers->message_bytes);
+
+        note(transfers, attn_rooms_put(transfers->rooms, put->data + done, bytes, put->peer, put->tag, done,
+                                       next_request(transfers)));
+    }
+    put->count = transfers->count - put->first;
+    put->stage = PUT_LEAVES;
+}
+
+/* Goes on with a put as far as it goes without waiting, but for the flush: its pieces have left by then. */
+static void drive_put(attn_transfers *transfers, attn_put *put)
+{
+    if (put->stage == PUT_WAITS && all_done(transfers, put->first, put->count))
+        put_pieces(transfers, put);
+    if (put->stage == PUT_LEAVES && all_done(transfers, put->first, put->count)) {
+        note(transfers, attn_rooms_flush(transfers->rooms, put->peer));
+        tell(transfers, put->peer, put->tag);
+        put->stage = PUT_DONE;
+    }
+}
+
+static void start_put(attn_transfers *transfers, const void *data, int64_t bytes, int to, int tag)
+{
+    attn_put *put = &transfers->puts[transfers->put_count++];
+
+    *put = (attn_put){.data = data, .bytes = bytes, .peer = to, .tag = tag, .first = transfers->count, .count = 1};
+    hear(transfers, to, TAG_FREE + tag);
+    drive_put(transfers, put);
+}
+
+static void await_put(attn_transfers *transfers, int from, int tag)
+{
+    hear(transfers, from, tag);
+    note(transfers, attn_rooms_sync(transfers->rooms)); /* this rank has read and written there */
+    tell(transfers, from, TAG_FREE + tag);
+}
+
+static bool drive_puts(attn_transfers *transfers)
+{
+    bool all = true;
+
+    for (int n = 0; n < transfers->put_count && transfers->code == MPI_SUCCESS; n++) {
+        drive_put(transfers, &transfers->puts[n]);
+        all = all && transfers->puts[n].stage == PUT_DONE;
+    }
+    return all;
+}
+
+/* ---- All ways ---- */
+
 void attn_transfers_send(attn_transfers *transfers, const void *data, int64_t bytes, int to, int tag)
 {
+    if (transfers->way == ATTN_TRANSFER_ONESIDED && bytes > 0) {
+        start_put(transfers, data, bytes, to, tag);
+        return;
+    }
     for (int64_t done = 0; done < bytes; done += transfers->message_bytes)
         start(transfers, &(message){.send = true,
                                     .data = (const char *)data + done,
@@ -133,6 +257,10 @@ void attn_transfers_send(attn_transfers *transfers, const void *data, int64_t by
 
 void attn_transfers_receive(attn_transfers *transfers, void *data, int64_t bytes, int from, int tag)
 {
+    if (transfers->way == ATTN_TRANSFER_ONESIDED && bytes > 0) {
+        await_put(transfers, from, tag);
+        return;
+    }
     for (int64_t done = 0; done < bytes; done += transfers->message_bytes)
         start(transfers, &(message){.room = (char *)data + done,
                                     .bytes = (int)attn_piece_length(bytes, done, transfers->message_bytes),
@@ -152,29 +280,38 @@ void attn_transfers_take(attn_transfers *transfers, MPI_Request request, int cod
     note(transfers, code);
 }
 
-static void test(void *context)
+void attn_transfers_drive(attn_transfers *transfers)
 {
-    attn_transfers *transfers = context;
     int done;
 
+    drive_puts(transfers);
     if (transfers->count > 0)
         note(transfers, MPI_Testall(transfers->count, transfers->requests, &done, MPI_STATUSES_IGNORE));
 }
 
+static void drive(void *context)
+{
+    attn_transfers_drive(context);
+}
+
 attn_progress attn_transfers_progress(attn_transfers *transfers)
 {
-    return (attn_progress){.make = test, .context = transfers};
+    return (attn_progress){.make = drive, .context = transfers};
 }
 
 attn_status attn_transfers_wait(attn_transfers *transfers, attn_error *error)
 {
-    const int code = transfers->code;
-    attn_status status = attn_comm_check(code, "a call that starts a transfer", error);
+    attn_status status;
 
+    while (transfers->code == MPI_SUCCESS && !drive_puts(transfers)) {
+    }
+    status = attn_comm_check(transfers->code, "a call that starts or drives a transfer", error);
     if (status == ATTN_OK)
         status = attn_comm_check(MPI_Waitall(transfers->count, transfers->requests, MPI_STATUSES_IGNORE), "MPI_Waitall",
                                  error);
-    transfers->count = 0;
+    if (status == ATTN_OK && transfers->rooms != NULL)
+        status = attn_comm_check(attn_rooms_sync(transfers->rooms), "MPI_Win_sync", error);
+    transfers->count = transfers->put_count = 0;
     transfers->code = MPI_SUCCESS;
     return status;
 }

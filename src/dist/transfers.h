@@ -3,9 +3,13 @@
  * An exchange starts messages, says that it has started all until the next wait (ready), computes, and waits. Ways to
  * transfer differ in what that means to MPI, not in the messages: nonblocking ones are driven while it computes; with
  * blocking ones there is nothing left to drive, since ready waits for them; persistent ones are nonblocking, with
- * requests that were made in the first pass. */
+ * requests that were made in the first pass. One-sided ones are put into rooms: the receiver tells that the room of the
+ * tag is free, the sender puts the pieces, makes sure that they have arrived, and tells so; both tell it by messages of
+ * 0 bytes, and nobody waits for the other while it computes. */
 #ifndef DIST_TRANSFERS_H
 #define DIST_TRANSFERS_H
+
+#include "dist/rooms.h"
 
 #include <attn/kernel.h>
 #include <attn/plan.h>
@@ -13,6 +17,7 @@
 #include <mpi.h>
 
 typedef struct attn_kept_request attn_kept_request;
+typedef struct attn_put attn_put;
 
 typedef struct attn_transfers {
     MPI_Comm comm;
@@ -23,6 +28,9 @@ typedef struct attn_transfers {
     attn_transfer way;
     attn_kept_request *kept;  /* [kept_count] persistent: by their place in a pass */
     int64_t kept_count, next; /* next: that of the next message */
+    const attn_rooms *rooms;  /* one-sided: into which others put */
+    attn_put *puts;           /* [put_count] since the last wait */
+    int put_count;
 } attn_transfers;
 
 /* Not collective. Makes room for `bytes` under way in at most `messages` sends and receives together. Release is for a
@@ -32,10 +40,13 @@ attn_status attn_transfers_create(MPI_Comm comm, int64_t message_bytes, int64_t 
 void attn_transfers_release(attn_transfers *transfers);
 
 /* Chooses a way to transfer, once, after create. Without, or with ATTN_TRANSFER_AUTO, it is nonblocking.
- *   way    in, blocking, nonblocking or persistent
  *   waits  in, the most in a pass
- * ATTN_MEMORY. */
+ * ATTN_MEMORY, ATTN_UNSUPPORTED. */
 attn_status attn_transfers_choose(attn_transfers *transfers, attn_transfer way, int64_t waits, attn_error *error);
+
+/* Tells one-sided ones, before the first message, the rooms of their tags; they outlive the last. A room takes one
+ * message between two waits, and what is received with its tag is received there. */
+void attn_transfers_place(attn_transfers *transfers, const attn_rooms *rooms);
 
 /* Begins a pass. Persistent requests are found again by their order in it, and made anew where the message is another
  * one, as when the caller's arrays have moved. */
@@ -53,7 +64,8 @@ void attn_transfers_take(attn_transfers *transfers, MPI_Request request, int cod
 /* All is started until the next wait. ATTN_MPI. */
 attn_status attn_transfers_ready(attn_transfers *transfers, attn_error *error);
 
-/* Drives what is under way: the progress of a kernel. */
+/* Drives what is under way; as the progress of a kernel. */
+void attn_transfers_drive(attn_transfers *transfers);
 attn_progress attn_transfers_progress(attn_transfers *transfers);
 
 /* Waits until all of them are done. ATTN_MPI. */

@@ -76,6 +76,13 @@ int MPI_Send_init(const void *data, int count, MPI_Datatype type, int to, int ta
     return PMPI_Send_init(data, count, type, to, tag, comm, request);
 }
 
+int MPI_Rput(const void *data, int count, MPI_Datatype type, int to, MPI_Aint place, int put_count,
+             MPI_Datatype put_type, MPI_Win window, MPI_Request *request)
+{
+    count_call(count, type);
+    return PMPI_Rput(data, count, type, to, place, put_count, put_type, window, request);
+}
+
 int MPI_Allreduce(const void *from, void *to, int count, MPI_Datatype type, MPI_Op op, MPI_Comm comm)
 {
     count_call(count, type);

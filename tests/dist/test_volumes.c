@@ -66,9 +66,14 @@ int MPI_Win_allocate_shared(MPI_Aint size, int unit, MPI_Info info, MPI_Comm com
     return PMPI_Win_allocate_shared(size, unit, info, comm, base, window);
 }
 
-static void count_sent(MPI_Comm comm, int to, int64_t items, MPI_Datatype type)
+int MPI_Win_allocate(MPI_Aint size, int unit, MPI_Info info, MPI_Comm comm, void *base, MPI_Win *window)
 {
-    const int self = attn_comm_rank(comm);
+    allocated_bytes += (double)size;
+    return PMPI_Win_allocate(size, unit, info, comm, base, window);
+}
+
+static void count_items(int self, int to, int64_t items, MPI_Datatype type)
+{
     int size;
 
     MPI_Type_size(type, &size);
@@ -77,6 +82,11 @@ static void count_sent(MPI_Comm comm, int to, int64_t items, MPI_Datatype type)
     sent_bytes += (double)items * size;
     sent_messages++;
     largest_message = (double)items * size > largest_message ? (double)items * size : largest_message;
+}
+
+static void count_sent(MPI_Comm comm, int to, int64_t items, MPI_Datatype type)
+{
+    count_items(attn_comm_rank(comm), to, items, type);
 }
 
 static void count_sent_to_all(MPI_Comm comm, int64_t items, MPI_Datatype type)
@@ -134,6 +144,19 @@ int MPI_Request_free(MPI_Request *request)
         if (persistent[n].request == *request)
             persistent[n] = persistent[--persistent_count];
     return PMPI_Request_free(request);
+}
+
+int MPI_Rput(const void *data, int count, MPI_Datatype type, int to, MPI_Aint place, int put_count,
+             MPI_Datatype put_type, MPI_Win window, MPI_Request *request)
+{
+    MPI_Group group;
+    int self;
+
+    MPI_Win_get_group(window, &group);
+    MPI_Group_rank(group, &self);
+    MPI_Group_free(&group);
+    count_items(self, to, count, type);
+    return PMPI_Rput(data, count, type, to, place, put_count, put_type, window, request);
 }
 
 int MPI_Sendrecv(const void *data, int count, MPI_Datatype type, int to, int tag, void *got, int got_count,

@@ -22,8 +22,8 @@ struct attn_kept_request {
     MPI_Request request; /* MPI_REQUEST_NULL: not made yet */
 };
 
-/* One-sided: the tag of a message of 0 bytes to the sender, that the room of the tag is free; the sender's own, that the
- * data are there, has the tag of the data. */
+/* One-sided: a message of 0 bytes with this more than the tag of the data tells the sender that the room is free. One
+ * with the tag itself tells the receiver that the data are there. */
 enum { TAG_FREE = 256 };
 
 /* What is put into the room of another rank. */

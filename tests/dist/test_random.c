@@ -23,10 +23,11 @@ enum { PROBLEMS = 20, PLANS = 3, SHRUNK_MOST = 3 };
 
 /* The trial under way, for the message when the process is ended by it. */
 static char current[TRIAL_LINE_MAX + 64];
+static bool telling; /* on one rank */
 
 static void tell_trial(int number)
 {
-    if (current[0] != '\0' && attn_comm_rank(MPI_COMM_WORLD) == 0 && write(STDERR_FILENO, current, strlen(current)) < 0)
+    if (telling && current[0] != '\0' && write(STDERR_FILENO, current, strlen(current)) < 0)
         current[0] = '\0';
     signal(number, SIG_DFL);
     raise(number);
@@ -37,6 +38,7 @@ static void set_current(const trial *t)
     char line[TRIAL_LINE_MAX];
 
     trial_write(t, line);
+    telling = attn_comm_rank(MPI_COMM_WORLD) == 0;
     snprintf(current, sizeof current, "ended in ATTN_TEST_TRIAL=\"%s\"\n", line);
 }
 

@@ -89,8 +89,8 @@ static void test_monotonic(void)
 
         if (attn_plan_make(&problem, 4, &options, &plan, NULL) != ATTN_OK)
             continue;
-        for (double beta = 1e-12; beta < 1e-3; beta *= 10) {
-            const attn_machine machine = machine_of(1e-6, beta, 0.5);
+        for (int digits = 12; digits > 3; digits--) {
+            const attn_machine machine = machine_of(1e-6, pow(10, -digits), 0.5);
             const attn_estimate made = estimate_of(&plan, &machine);
 
             CU_ASSERT(made.seconds >= before);
@@ -98,8 +98,8 @@ static void test_monotonic(void)
             before = made.seconds;
         }
         before = INFINITY;
-        for (double hidden = 0; hidden <= 1; hidden += 0.25) {
-            const attn_machine machine = machine_of(1e-6, 1e-8, hidden);
+        for (int quarter = 0; quarter <= 4; quarter++) {
+            const attn_machine machine = machine_of(1e-6, 1e-8, 0.25 * quarter);
             const double seconds = estimate_of(&plan, &machine).seconds;
 
             CU_ASSERT(seconds <= before);

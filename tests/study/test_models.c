@@ -114,7 +114,7 @@ static void test_gustafson(void)
 {
     synthetic cases[POINTS];
     attn_results *results;
-    attn_scaling *scaling;
+    attn_scaling *scaling = NULL;
     attn_models models;
     const attn_model_fit *gustafson;
 

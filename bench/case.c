@@ -137,6 +137,7 @@ attn_plan_options bench_case_choices(const sweep *lists, const bench_case *one)
         .hybrid = {lists->hybrids[at[AXIS_HYBRID]].seq, lists->hybrids[at[AXIS_HYBRID]].head, at[AXIS_INNER] == 1},
         .node_ranks = lists->node_ranks > 0 ? lists->node_ranks : one->group->consecutive,
         .threads = one->threads,
+        .deterministic = lists->deterministic,
     };
 }
 

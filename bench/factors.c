@@ -82,6 +82,8 @@ attn_status bench_case_factors(const bench_case *one, const sweep *lists, const 
     put_integer(&to, "grid_head", grid.head);
     put_text(&to, "layout", planned ? attn_layout_name(plan->layout) : asked(&names_layout, at[AXIS_LAYOUT]));
     put_text(&to, "combine", asked(&names_combine, at[AXIS_COMBINE]));
+    if (lists->deterministic)
+        put_integer(&to, "deterministic", 1);
     put_integer(&to, "ranks", one->group->ranks);
     put_integer(&to, "threads", one->threads);
     put_integer(&to, "seed", (int64_t)lists->seed);

@@ -52,6 +52,8 @@
     X(LAYOUT, DISTRIBUTE, "layout", "NAMES", "auto", "which rows a part of the sequence has")                          \
     X(COMBINE, DISTRIBUTE, "combine", "NAMES", "allgather", "how the parts of the heads come together")                \
     X(PLAN, DISTRIBUTE, "plan", "NAME", "rule", "who makes the choices that are left open")                            \
+    X(DETERMINISTIC, DISTRIBUTE, "deterministic", NULL, NULL,                                                          \
+      "only what gives the same bits for every number of ranks; the rest is refused with the reason")                  \
     X(SCALING, DISTRIBUTE, "scaling", "NAME", "strong",                                                                \
       "what grows with the ranks: strong nothing, weak-seq --seq, weak-batch --batch, weak-work --seq by the root "    \
       "of the ranks")                                                                                                  \

@@ -184,6 +184,7 @@ static attn_status read_single(const options *given, sweep *out, attn_error *err
     if (status == ATTN_OK && out->scale_given)
         status = option_real(given, OPTION_SCALE, REAL_ANY, &out->scale, error);
     out->causal = option_given(given, OPTION_CAUSAL);
+    out->deterministic = option_given(given, OPTION_DETERMINISTIC);
     out->alibi = option_given(given, OPTION_ALIBI);
     out->sinks = option_given(given, OPTION_SINKS);
     return status;

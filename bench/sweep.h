@@ -55,6 +55,7 @@ typedef struct sweep {
     double scale;
     uint64_t seed;
     int node_ranks; /* 0: as they lie */
+    bool deterministic;
 } sweep;
 
 typedef struct sweep_point {

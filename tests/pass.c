@@ -176,6 +176,32 @@ double pass_gradient_error(const fixture *f, const pass *run)
     return fmax(gradient_error(f, &dq), fmax(gradient_error(f, &dk), gradient_error(f, &dv)));
 }
 
+bool pass_same(const fixture *f, const pass *a, const pass *b)
+{
+    const attn_shape *s = &f->problem.shape;
+    const attn_part *part = attn_dist_part(a->dist);
+    const int64_t rows = part->q_rows->rows, kv_rows = part->kv_rows->rows;
+    const size_t element = attn_dtype_size(f->problem.dtype);
+    const size_t sum_element = attn_dtype_size(attn_dtype_accumulator(f->problem.dtype));
+    const struct {
+        const void *a, *b;
+        int64_t heads, rows, width;
+        size_t element;
+    } arrays[] = {{a->buffers.o, b->buffers.o, attn_dist_output_heads(a->dist), rows, s->v_head_dim, element},
+                  {a->buffers.lse, b->buffers.lse, part->head_count, rows, 1, sum_element},
+                  {a->backward.dq, b->backward.dq, part->head_count, rows, s->head_dim, element},
+                  {a->backward.dk, b->backward.dk, part->kv_head_count, kv_rows, s->head_dim, element},
+                  {a->backward.dv, b->backward.dv, part->kv_head_count, kv_rows, s->v_head_dim, element}};
+
+    for (size_t n = 0; n < sizeof arrays / sizeof arrays[0]; n++) {
+        const size_t count = (size_t)fixture_elements(s, arrays[n].heads, arrays[n].rows, arrays[n].width);
+
+        if (arrays[n].a != NULL && memcmp(arrays[n].a, arrays[n].b, count * arrays[n].element) != 0)
+            return false;
+    }
+    return true;
+}
+
 void pass_finish(pass *run)
 {
     attn_dist_destroy(run->dist);

@@ -34,6 +34,9 @@ void pass_backward(const fixture *f, pass *run);
  * are those of the rounded o (attn_dist_check_backward), and only that all are numbers is told here. */
 double pass_gradient_error(const fixture *f, const pass *run);
 
+/* Whether o and lse, and after backward passes the gradients too, of two passes of one plan have the same bits. */
+bool pass_same(const fixture *f, const pass *a, const pass *b);
+
 /* Frees all but what the fixture has. */
 void pass_finish(pass *run);
 

@@ -47,6 +47,11 @@ ATTN_API bool attn_kernel_computes(const attn_kernel *kernel, attn_pass pass, co
  * the type of its sums (attn_probe_peak). */
 ATTN_API const char *attn_kernel_peak(const attn_kernel *kernel);
 
+/* Tells the number of keys n so that the bits of a result are the same for all keys in one part and for parts that follow
+ * each other, each but the last of a multiple of n keys, where every row sees keys from the first on and the setup is
+ * deterministic; 0: there is none. */
+ATTN_API int64_t attn_kernel_key_block(const attn_kernel *kernel);
+
 /* Chooses the fastest available kernel for a pass and a type on this CPU, without dropout; never NULL. */
 ATTN_API const attn_kernel *attn_kernel_best(attn_pass pass, attn_dtype dtype);
 
@@ -105,6 +110,7 @@ typedef struct attn_forward_setup {
     int64_t page_rows;                     /* rows of a page when k and v are paged (attn_page_table), otherwise 0 */
     attn_scratch *scratch;                 /* NULL: memory of its own */
     bool moves;                            /* attn_forward_move will be called; q_rows is at most one segment, copied */
+    bool deterministic; /* bits of a row do not depend on the other rows of the call: few rows are not cut by keys */
 } attn_forward_setup;
 
 /* Where the rows of a paged part stand (a block table, Kwon et al. 2023, section 4.2): local row r of batch b is row

@@ -78,6 +78,7 @@ typedef struct attn_plan_options {
     attn_hybrid hybrid;            /* {0, 0}: auto; read by exchanges over two dimensions */
     int node_ranks;                /* ranks that follow each other on one node; 0: all are on one */
     int threads;                   /* OpenMP threads of each rank; 0: 1 */
+    bool deterministic;            /* the same bits for every number of ranks; see attn_plan_make */
 } attn_plan_options;
 
 /* All choices made; a plain value. The problem's arrays (kv_len, slopes, ...) are borrowed from the caller. */
@@ -94,6 +95,7 @@ typedef struct attn_plan {
     attn_hybrid hybrid; /* {0, 0} where the exchange has one dimension */
     int node_ranks;     /* ranks of a node, which follow each other; the last node may have fewer */
     int threads;
+    bool deterministic; /* its results have the bits that they have on one rank */
 } attn_plan;
 
 /* Makes the choices and checks them; alike on every rank, without communication.
@@ -103,7 +105,13 @@ typedef struct attn_plan {
  *   out      out, unchanged on failure
  * ATTN_ARGUMENT for a problem that is not valid or an unknown name in ATTN_KERNEL; ATTN_UNSUPPORTED, with the reason,
  * for a combination that cannot run (grid that is not Ps * Ph = ranks, exchange that does not apply or has no such
- * pass, kernel that this CPU lacks or that has no such pass). */
+ * pass, kernel that this CPU lacks or that has no such pass).
+ *
+ * From run to run the results of every plan have the same bits. Those of deterministic plans have the same bits for every
+ * number of ranks and threads too, with the same kernel: no partial results are merged, the layout of a split sequence
+ * is contiguous, its parts are whole blocks of keys of the kernel, and rows see keys from the first on (no left window,
+ * no packed documents); backward the sequence is not split and no key-value head is shared by ranks. What cannot be so
+ * is refused with ATTN_UNSUPPORTED; what is left open is chosen so, with a grid 1 x P where the keys do not divide. */
 ATTN_API attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_plan_options *options,
                                     attn_plan *out, attn_error *error);
 

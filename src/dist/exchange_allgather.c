@@ -574,6 +574,7 @@ const attn_exchange attn_exchange_allgather = {
     .summary = "all keys and values of the sequence group are gathered, and computed on then or in chunks",
     .transfers = 1U << ATTN_TRANSFER_BLOCKING | 1U << ATTN_TRANSFER_NONBLOCKING,
     .transfer = ATTN_TRANSFER_BLOCKING,
+    .one_step = 1U << ATTN_TRANSFER_BLOCKING,
     .predict = predict,
     .predict_backward = predict_backward,
     .cost = {.overlaps = 1U << ATTN_TRANSFER_NONBLOCKING, .merges = 1U << ATTN_TRANSFER_NONBLOCKING},

@@ -107,6 +107,7 @@ static const attn_exchange_ops ops = {.create = create, .destroy = destroy, .for
 
 const attn_exchange attn_exchange_none = {.name = "none",
                                           .summary = "heads only: the sequence is not split and nothing is exchanged",
+                                          .one_step = 1U << ATTN_TRANSFER_AUTO,
                                           .applicable = applicable,
                                           .predict = predict,
                                           .predict_backward = predict_backward,

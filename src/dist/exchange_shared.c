@@ -397,6 +397,7 @@ static const attn_exchange_ops ops = {
 const attn_exchange attn_exchange_shared = {
     .name = "shared",
     .summary = "keys and values are read where they are, in memory that the ranks of a node share",
+    .one_step = 1U << ATTN_TRANSFER_AUTO,
     .applicable = applicable,
     .predict = predict,
     .predict_backward = predict_backward,

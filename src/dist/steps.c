@@ -13,6 +13,8 @@ struct attn_steps {
     attn_steps_setup setup;
     attn_step_parts *parts;     /* [step_count], those of the setup */
     const attn_segments **list; /* of all steps, one after the other */
+    int64_t *order;             /* beside list: numbers of the caller's parts; NULL: they stand in its order */
+    attn_array *k, *v;          /* of a step's parts in that order; NULL, the same */
     attn_partial_rows of;
     attn_scratch *scratch;
     attn_forward **forward;   /* [step_count], NULL where nothing is seen; with nothing seen at all [0] has no parts */
@@ -60,7 +62,8 @@ static attn_status make_forward(attn_steps *steps, const attn_step_parts *parts,
                                         .o_dtype = whole ? problem->dtype : sum_dtype(setup),
                                         .add_sinks = whole,
                                         .threads = setup->plan->threads,
-                                        .scratch = steps->scratch};
+                                        .scratch = steps->scratch,
+                                        .deterministic = setup->plan->deterministic};
 
     return attn_forward_create(setup->plan->kernel, &forward, out, error);
 }
@@ -149,6 +152,39 @@ static attn_status make_passes(attn_steps *steps, const bool *seen, attn_error *
     return status;
 }
 
+/* Orders the parts of a step by their first keys. */
+static void order_parts(const attn_segments **list, int64_t *order, int64_t count)
+{
+    for (int64_t n = 0; n < count; n++) {
+        const attn_segments *rows = list[n];
+        int64_t to = n;
+
+        for (; to > 0 && rows->count > 0 &&
+               (list[to - 1]->count == 0 || list[to - 1]->list[0].begin > rows->list[0].begin);
+             to--) {
+            list[to] = list[to - 1];
+            order[to] = order[to - 1];
+        }
+        list[to] = rows;
+        order[to] = n;
+    }
+}
+
+static bool make_order(attn_steps *steps, int64_t count)
+{
+    steps->order = attn_calloc_array(count + 1, sizeof *steps->order);
+    steps->k = attn_calloc_array(count + 1, sizeof *steps->k);
+    steps->v = attn_calloc_array(count + 1, sizeof *steps->v);
+    if (steps->order == NULL || steps->k == NULL || steps->v == NULL)
+        return false;
+    for (int64_t step = 0; step < steps->setup.step_count; step++) {
+        const int64_t first = steps->parts[step].part_rows - steps->list;
+
+        order_parts(steps->list + first, steps->order + first, steps->parts[step].part_count);
+    }
+    return true;
+}
+
 /* Copies the lists of parts, which are the caller's. */
 static bool copy_parts(attn_steps *steps, const attn_steps_setup *setup)
 {
@@ -167,7 +203,7 @@ static bool copy_parts(attn_steps *steps, const attn_steps_setup *setup)
             steps->list[count++] = setup->steps[step].part_rows[p];
     }
     steps->setup.steps = steps->parts;
-    return true;
+    return !setup->plan->deterministic || setup->plan->pass == ATTN_PASS_BACKWARD || make_order(steps, count);
 }
 
 attn_status attn_steps_create(const attn_steps_setup *setup, attn_steps **out, attn_error *error)
@@ -221,6 +257,9 @@ void attn_steps_destroy(attn_steps *steps)
     attn_scratch_destroy(steps->scratch);
     free(steps->parts);
     free(steps->list);
+    free(steps->order);
+    free(steps->k);
+    free(steps->v);
     free(steps->forward);
     free(steps->backward);
     free(steps->o_sum);
@@ -252,6 +291,18 @@ void attn_steps_forward(attn_steps *steps, const attn_array *q, const attn_array
     steps->done = 0;
 }
 
+static void put_in_order(attn_steps *steps, int64_t step, attn_forward_buffers *buffers)
+{
+    const int64_t *order = steps->order + (steps->parts[step].part_rows - steps->list);
+
+    for (int64_t n = 0; n < steps->parts[step].part_count; n++) {
+        steps->k[n] = buffers->k[order[n]];
+        steps->v[n] = buffers->v[order[n]];
+    }
+    buffers->k = steps->k;
+    buffers->v = steps->v;
+}
+
 void attn_steps_forward_step(attn_steps *steps, int64_t step, const attn_array *k, const attn_array *v,
                              const attn_progress *progress, attn_laps *laps)
 {
@@ -265,6 +316,8 @@ void attn_steps_forward_step(attn_steps *steps, int64_t step, const attn_array *
         return;
     if (progress != NULL)
         buffers.progress = *progress;
+    if (steps->order != NULL)
+        put_in_order(steps, step, &buffers);
     attn_forward_execute(steps->forward[step], &buffers);
     attn_lap(laps, ATTN_PHASE_COMPUTE);
     if (!first) {

@@ -194,6 +194,7 @@ const attn_kernel attn_kernel_amx_bf16 = {
     .cpu_has = attn_cpu_amx_bf16,
     .forward = {[ATTN_BFLOAT16] = run_tiles},
     .block_rows = block_rows,
+    .key_block = KEY_BLOCK,
     .panel_rows = panel_rows,
     .scratch_bytes = scratch_bytes,
     .backward = {[ATTN_BFLOAT16] = run_tiles_backward},

@@ -135,6 +135,7 @@ const attn_kernel attn_kernel_avx512_bf16 = {
     .cpu_prefers = attn_cpu_fast_bf16_dots,
     .forward = {[ATTN_BFLOAT16] = run_task},
     .block_rows = block_rows,
+    .key_block = KEY_BLOCK,
     .panel_rows = panel_rows,
     .scratch_bytes = scratch_bytes,
     .backward = {[ATTN_BFLOAT16] = run_backward},

@@ -40,7 +40,8 @@ struct attn_decode {
 
 bool attn_decode_applies(const attn_kernel *kernel, const attn_forward_setup *setup)
 {
-    if (setup->problem->dropout > 0 || kernel->decode == NULL || kernel->decode->decode[setup->problem->dtype] == NULL)
+    if (setup->deterministic || setup->problem->dropout > 0 || kernel->decode == NULL ||
+        kernel->decode->decode[setup->problem->dtype] == NULL)
         return false;
     for (int64_t g = 0; g < attn_head_groups(setup); g++)
         if (setup->q_rows->rows > ATTN_DECODE_ROWS / attn_head_group_at(setup, g).heads)
@@ -50,7 +51,8 @@ bool attn_decode_applies(const attn_kernel *kernel, const attn_forward_setup *se
 
 bool attn_decode_cuts(const attn_kernel *kernel, const attn_forward_setup *setup)
 {
-    return kernel->decode != NULL && setup->q_rows->rows <= ATTN_DECODE_SEQ && !attn_decode_applies(kernel, setup);
+    return !setup->deterministic && kernel->decode != NULL && setup->q_rows->rows <= ATTN_DECODE_SEQ &&
+           !attn_decode_applies(kernel, setup);
 }
 
 /* Keys between the first and the last that some row of a batch sees. */

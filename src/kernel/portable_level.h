@@ -156,6 +156,7 @@ const attn_kernel PORTABLE_SYMBOL = {
                 [ATTN_BFLOAT16] = forward_float},
     .block_rows = block_rows,
     .panel_rows = panel_rows,
+    .key_block = KEY_BLOCK,
     .scratch_bytes = scratch_bytes,
     .backward = {[ATTN_FLOAT64] = backward_double,
                  [ATTN_FLOAT32] = backward_float,

@@ -86,6 +86,11 @@ bool attn_kernel_computes(const attn_kernel *kernel, attn_pass pass, const attn_
     return true;
 }
 
+int64_t attn_kernel_key_block(const attn_kernel *kernel)
+{
+    return kernel->key_block;
+}
+
 static const attn_kernel *find_best(attn_pass pass, attn_dtype dtype, bool dropout)
 {
     for (size_t i = attn_kernel_count(); i-- > 0;)

@@ -38,7 +38,10 @@ struct attn_exchange {
     const char *name, *summary;
     unsigned transfers;     /* bits 1 << attn_transfer that it knows; 0: no choice */
     attn_transfer transfer; /* of these the one that auto means */
-    bool hybrid;            /* works on two dimensions, attn_plan.hybrid */
+    /* With these transfers a row meets all its keys in one step, in their own order and without merging, so that a plan
+     * can be deterministic; 1 << ATTN_TRANSFER_AUTO where it has no choice of them. */
+    unsigned one_step;
+    bool hybrid; /* works on two dimensions, attn_plan.hybrid */
     /* Whether it can run on the plan, of which the transfer, the kernel and the hybrid are not yet looked at; when not,
      * reason[size] says why. NULL: always. */
     bool (*applicable)(const attn_plan *plan, char *reason, size_t size);

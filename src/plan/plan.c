@@ -84,6 +84,65 @@ static attn_status choose_hybrid(attn_plan *plan, attn_error *error)
                           plan->hybrid.alltoall, plan->hybrid.ring, ranks);
 }
 
+/* Whether the keys of each rank of a sequence group but the last are whole blocks of the kernel. */
+static bool whole_blocks(const attn_plan *plan)
+{
+    const int64_t block = attn_kernel_key_block(plan->kernel);
+
+    for (int r = 1; r < plan->grid.seq; r++)
+        if (block == 0 || attn_share_begin(plan->problem.shape.kv_seq, plan->grid.seq, r) % block != 0)
+            return false;
+    return true;
+}
+
+/* Of what is left open in a deterministic plan, what can be. */
+static void choose_deterministic(attn_plan *plan, const attn_plan_options *options)
+{
+    const bool open = options->exchange == NULL && options->grid.seq == 0;
+
+    if (open && (!whole_blocks(plan) || plan->pass == ATTN_PASS_BACKWARD)) {
+        plan->grid = (attn_grid){.seq = 1, .head = plan->ranks};
+        plan->exchange = &attn_exchange_none;
+    }
+    if (options->exchange == NULL && plan->exchange->one_step == 0)
+        plan->exchange = attn_exchange_find("allgather");
+    if (options->layout == NULL)
+        plan->layout = attn_layout_find("contiguous");
+    for (int t = ATTN_TRANSFER_AUTO + 1; t < ATTN_TRANSFER_COUNT && plan->transfer == ATTN_TRANSFER_AUTO; t++)
+        if ((plan->exchange->one_step >> t & 1) != 0)
+            plan->transfer = (attn_transfer)t;
+}
+
+/* Why a plan cannot be deterministic, or an empty reason. */
+static void refuse_deterministic(const attn_plan *plan, char *reason, size_t size)
+{
+    const attn_mask *mask = &plan->problem.mask;
+    const attn_exchange *exchange = attn_exchange_of(plan);
+    const attn_transfer transfer = exchange == plan->exchange ? plan->transfer : ATTN_TRANSFER_AUTO;
+
+    reason[0] = '\0';
+    if (mask->window_left >= 0 || mask->cu_seqlens != NULL)
+        snprintf(reason, size, "a left window and packed documents let the blocks of keys depend on the ranks' rows");
+    else if ((exchange->one_step >> transfer & 1) == 0)
+        snprintf(reason, size, "exchange %s%s%s merges partial results of each rank", exchange->name,
+                 transfer != ATTN_TRANSFER_AUTO ? ", " : "",
+                 transfer != ATTN_TRANSFER_AUTO ? attn_transfer_name(transfer) : "");
+    else if (plan->grid.seq > 1 && plan->layout != attn_layout_find("contiguous"))
+        snprintf(reason, size, "layout %s mixes keys of several places; contiguous is accepted",
+                 attn_layout_name(plan->layout));
+    else if (plan->grid.seq > 1 && plan->pass == ATTN_PASS_BACKWARD)
+        snprintf(reason, size, "grid %dx%d: gradients of keys are sums over the ranks of a split sequence",
+                 plan->grid.seq, plan->grid.head);
+    else if (plan->pass == ATTN_PASS_BACKWARD && plan->problem.shape.kv_heads % plan->grid.head != 0)
+        snprintf(reason, size, "%d ranks share key-value heads, of which there are %lld, and sum their gradients",
+                 plan->grid.head, (long long)plan->problem.shape.kv_heads);
+    else if (!whole_blocks(plan) && attn_kernel_key_block(plan->kernel) == 0)
+        snprintf(reason, size, "kernel %s sums the keys of each rank by themselves", attn_kernel_name(plan->kernel));
+    else if (!whole_blocks(plan))
+        snprintf(reason, size, "kv-seq %lld over %d ranks: each rank must have a multiple of %lld keys",
+                 (long long)plan->problem.shape.kv_seq, plan->grid.seq, (long long)attn_kernel_key_block(plan->kernel));
+}
+
 attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_plan_options *options, attn_plan *out,
                            attn_error *error)
 {
@@ -99,7 +158,8 @@ attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_pl
                       .hybrid = options->hybrid,
                       .node_ranks =
                           options->node_ranks > 0 && options->node_ranks < ranks ? options->node_ranks : ranks,
-                      .threads = options->threads > 0 ? options->threads : 1};
+                      .threads = options->threads > 0 ? options->threads : 1,
+                      .deterministic = options->deterministic};
     char reason[ATTN_MESSAGE_MAX];
     attn_status status = attn_problem_check(problem, error);
 
@@ -122,6 +182,8 @@ attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_pl
         status = attn_kernel_choose(plan.pass, problem->dtype, problem->dropout > 0, &plan.kernel, error);
     if (status != ATTN_OK)
         return status;
+    if (plan.deterministic)
+        choose_deterministic(&plan, options);
     if (plan.exchange->applicable != NULL && !plan.exchange->applicable(&plan, reason, sizeof reason))
         return attn_error_set(error, ATTN_UNSUPPORTED, "exchange %s: %s", plan.exchange->name, reason);
     if (plan.pass == ATTN_PASS_BACKWARD && plan.exchange->predict_backward == NULL)
@@ -133,6 +195,10 @@ attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_pl
         return status;
     if (!attn_kernel_computes(plan.kernel, plan.pass, problem, reason, sizeof reason))
         return attn_error_set(error, ATTN_UNSUPPORTED, "kernel %s: %s", attn_kernel_name(plan.kernel), reason);
+    if (plan.deterministic)
+        refuse_deterministic(&plan, reason, sizeof reason);
+    if (plan.deterministic && reason[0] != '\0')
+        return attn_error_set(error, ATTN_UNSUPPORTED, "deterministic: %s", reason);
     *out = plan;
     return ATTN_OK;
 }

@@ -107,6 +107,8 @@ static char *write_text(const attn_plan *plan, const attn_machine *machine)
     cJSON_AddNumberToObject(root, "hybrid_ring_inside", plan->hybrid.ring_inside);
     cJSON_AddNumberToObject(root, "node_ranks", plan->node_ranks);
     cJSON_AddNumberToObject(root, "threads", plan->threads);
+    if (plan->deterministic)
+        cJSON_AddTrueToObject(root, "deterministic");
     if (machine != NULL)
         add_machine(root, machine);
     text = cJSON_Print(root);
@@ -309,6 +311,7 @@ static attn_plan_options read_choices(reading *from, const cJSON *root)
                    read_int(from, root, "hybrid_ring_inside") != 0},
         .node_ranks = read_int(from, root, "node_ranks"),
         .threads = read_int(from, root, "threads"),
+        .deterministic = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(root, "deterministic")),
     };
 
     need(from, made.exchange != NULL, "exchange", exchange);

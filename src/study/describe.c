@@ -183,6 +183,7 @@ static const struct item items[] = {
     {"seed", say_value, "seed", ""},
     {"scaling", say_scaling, "", ""},
     {NULL, say_value, "", ""}, /* here stand the factors that this list does not know */
+    {"deterministic", say_flag, "deterministic", ""},
     {"exchange", say_exchange, "", ""},
     {"transfer", say_when_varying, "", ""},
     {"hybrid", say_value, "", ""},

@@ -168,9 +168,62 @@ static void test_imbalance(void)
     }
 }
 
+/* Expects a refusal that tells of this. */
+static void refused(const attn_problem *problem, int ranks, const attn_plan_options *options, const char *words)
+{
+    attn_error error = ATTN_ERROR_INIT;
+    attn_plan plan;
+
+    CU_ASSERT_EQUAL(attn_plan_make(problem, ranks, options, &plan, &error), ATTN_UNSUPPORTED);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "deterministic: "));
+    CU_ASSERT_PTR_NOT_NULL(strstr(error.message, words));
+}
+
+/* What depends on the number of ranks is refused, and what is left open is chosen so that nothing does. */
+static void test_deterministic(void)
+{
+    attn_problem problem = problem_of(8, 4, 1024);
+    const attn_plan_options open = {.kernel = attn_kernel_find("portable"), .deterministic = true};
+    attn_plan_options options = open;
+    attn_plan plan;
+
+    problem.mask.causal = true;
+    plan = plan_of(&problem, 8, &options);
+    CU_ASSERT(plan.deterministic && plan.grid.seq == 2);
+    CU_ASSERT_STRING_EQUAL(attn_layout_name(plan.layout), "contiguous");
+    CU_ASSERT_STRING_EQUAL(attn_exchange_name(plan.exchange), "allgather");
+    CU_ASSERT_EQUAL(plan.transfer, ATTN_TRANSFER_BLOCKING);
+    plan = plan_of(&problem, 3, &options); /* 1024 / 3 keys are no whole blocks */
+    CU_ASSERT(plan.grid.head == 3 && plan.exchange == attn_exchange_find("none"));
+    options.pass = ATTN_PASS_DECODE;
+    plan = plan_of(&problem, 8, &options);
+    CU_ASSERT_STRING_EQUAL(attn_exchange_name(plan.exchange), "allgather");
+    options = open;
+    options.exchange = attn_exchange_find("allgather");
+    refused(&problem, 3, &options, "a multiple of 128 keys");
+    options.layout = attn_layout_find("zigzag");
+    refused(&problem, 2, &options, "layout zigzag");
+    options = open;
+    options.exchange = attn_exchange_find("ring");
+    refused(&problem, 2, &options, "exchange ring");
+    options = open;
+    options.grid = (attn_grid){2, 1};
+    options.kernel = attn_kernel_find("reference");
+    refused(&problem, 2, &options, "kernel reference");
+    options = open;
+    options.pass = ATTN_PASS_BACKWARD;
+    plan_of(&problem, 4, &options);
+    refused(&problem, 8, &options, "8 ranks share key-value heads");
+    options.grid = (attn_grid){2, 2};
+    refused(&problem, 4, &options, "grid 2x2");
+    problem.mask.window_left = 7;
+    refused(&problem, 2, &open, "left window");
+}
+
 static const attn_test tests[] = {
     {"what is left open is chosen by rule", test_automatic_choices},
     {"what cannot run is refused with its reason", test_refusals},
+    {"what deterministic plans refuse and choose", test_deterministic},
     {"tables", test_tables},
     {"volumes, even division", test_volumes},
     {"volumes, uneven division", test_uneven_volumes},

@@ -47,9 +47,9 @@ ATTN_API bool attn_kernel_computes(const attn_kernel *kernel, attn_pass pass, co
  * the type of its sums (attn_probe_peak). */
 ATTN_API const char *attn_kernel_peak(const attn_kernel *kernel);
 
-/* Tells the number of keys n so that the bits of a result are the same for all keys in one part and for parts that follow
- * each other, each but the last of a multiple of n keys, where every row sees keys from the first on and the setup is
- * deterministic; 0: there is none. */
+/* Tells the number of keys n so that the bits of a result are the same for all keys in one part and for parts that
+ * follow each other, each but the last of a multiple of n keys, where every row sees keys from the first on and the
+ * setup is deterministic; 0: there is none. */
 ATTN_API int64_t attn_kernel_key_block(const attn_kernel *kernel);
 
 /* Chooses the fastest available kernel for a pass and a type on this CPU, without dropout; never NULL. */

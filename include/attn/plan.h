@@ -107,11 +107,12 @@ typedef struct attn_plan {
  * for a combination that cannot run (grid that is not Ps * Ph = ranks, exchange that does not apply or has no such
  * pass, kernel that this CPU lacks or that has no such pass).
  *
- * From run to run the results of every plan have the same bits. Those of deterministic plans have the same bits for every
- * number of ranks and threads too, with the same kernel: no partial results are merged, the layout of a split sequence
- * is contiguous, its parts are whole blocks of keys of the kernel, and rows see keys from the first on (no left window,
- * no packed documents); backward the sequence is not split and no key-value head is shared by ranks. What cannot be so
- * is refused with ATTN_UNSUPPORTED; what is left open is chosen so, with a grid 1 x P where the keys do not divide. */
+ * From run to run the results of every plan have the same bits. Those of deterministic plans have the same bits for
+ * every number of ranks and threads too, with the same kernel: no partial results are merged, the layout of a split
+ * sequence is contiguous, its parts are whole blocks of keys of the kernel (attn_kernel_key_block), and rows see keys
+ * from the first on (no left window, no packed documents); backward the sequence is not split and no key-value head is
+ * shared by ranks. What cannot be so is refused with ATTN_UNSUPPORTED; what is left open is chosen so, with a grid
+ * 1 x P where the keys do not divide. */
 ATTN_API attn_status attn_plan_make(const attn_problem *problem, int ranks, const attn_plan_options *options,
                                     attn_plan *out, attn_error *error);
 

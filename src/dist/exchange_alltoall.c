@@ -33,6 +33,7 @@ const attn_exchange attn_exchange_alltoall = {
     .summary = "rows are exchanged for heads and back; each rank computes some heads of all rows",
     .transfers = 1U << ATTN_TRANSFER_BLOCKING | 1U << ATTN_TRANSFER_NONBLOCKING,
     .transfer = ATTN_TRANSFER_NONBLOCKING,
+    .one_step = 1U << ATTN_TRANSFER_BLOCKING | 1U << ATTN_TRANSFER_NONBLOCKING,
     .predict = predict,
     .predict_backward = predict,
     .cost = {.copies = 2},

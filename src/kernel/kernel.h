@@ -88,7 +88,7 @@ struct attn_kernel {
     attn_task_forward *forward[ATTN_DTYPE_COUNT];                     /* NULL: not for this type */
     attn_task_backward *backward[ATTN_DTYPE_COUNT];                   /* the same */
     int64_t (*block_rows)(const attn_shape *shape, attn_dtype dtype); /* most rows of a task; its best size */
-    int64_t key_block; /* see attn_kernel_key_block */
+    int64_t key_block;                                                /* see attn_kernel_key_block */
     int64_t (*panel_rows)(attn_dtype dtype);                          /* rows of a task are best a multiple of this */
     size_t (*scratch_bytes)(const attn_shape *shape, attn_dtype dtype, int64_t rows);
     int64_t (*backward_keys)(const attn_shape *shape, attn_dtype dtype); /* most keys of a task of the backward pass */

@@ -46,6 +46,14 @@ expect 4 0 "${sweep[@]}" --seq 32,48,64 --output a.h5 --resume --quiet
 check "not with --quiet" is_empty "$err"
 check "in another launch" test "$(launches_of a.h5 | wc -l)" -eq 2
 
+# Bits that do not depend on the number of ranks, or the reason.
+expect 3 0 run "${short[@]}" --seq 32,768 --causal --ranks 1,3 --grid auto,3x1 --kernel portable --deterministic --output bits.h5 --csv bits.csv
+check "what cannot be is skipped" grep -q 'skipped.*deterministic: kv-seq 32 over 3 ranks: each rank must have a multiple of 128 keys' "$out"
+check "it is a factor" test "$(column deterministic bits.csv | sort -u)" = 1
+check "a split sequence of whole blocks runs" test "$(grep -c ' VALID.*\| VALID' "$out")" -ge 5
+expect 3 0 run "${short[@]}" --seq 768 --layout contiguous,zigzag --grid 3x1 --kernel portable --deterministic --output layouts.h5
+check "another layout is refused" grep -q 'skipped.*deterministic: layout zigzag' "$out"
+
 # Nothing to resume starts fresh; the default name; JSON and CSV on stdout.
 expect 2 0 run "${short[@]}" --seq 32 --output fresh.h5 --resume
 check "a file" test "$(cases_in fresh.h5)" -eq 1

@@ -237,26 +237,27 @@ static void compare_ranks(comparison *c, const attn_plan_options *options, int r
     CU_ASSERT_EQUAL(memcmp(&of, &c->alone, sizeof of), 0);
 }
 
+/* One rank beside all of them: the launches with 2, 3, 4 and 6 ranks have the same one. */
 static void compare_kernel(comparison *c)
 {
+    const int ranks = attn_comm_size(MPI_COMM_WORLD);
     attn_plan_options options = {.kernel = c->kernel, .pass = c->pass, .deterministic = true};
     attn_plan plan;
 
     TEST_OK(attn_plan_make(&c->f->problem, 1, &options, &plan, &attn_test_error));
     c->alone = run_on(c->f, &plan);
-    for (int ranks = 1; ranks <= attn_comm_size(MPI_COMM_WORLD); ranks++)
-        for (options.threads = 1; options.threads <= 2; options.threads++) {
-            options.exchange = NULL;
-            options.grid = (attn_grid){0, 0};
-            compare_ranks(c, &options, ranks);
-            for (size_t e = 0; e < attn_exchange_count(); e++)
-                for (options.grid.head = 1; options.grid.head <= ranks; options.grid.head++) {
-                    options.exchange = attn_exchange_at(e);
-                    options.grid.seq = ranks / options.grid.head;
-                    if (options.grid.seq * options.grid.head == ranks)
-                        compare_ranks(c, &options, ranks);
-                }
-        }
+    for (options.threads = 1; options.threads <= 2; options.threads++) {
+        options.exchange = NULL;
+        options.grid = (attn_grid){0, 0};
+        compare_ranks(c, &options, ranks);
+        for (size_t e = 0; e < attn_exchange_count(); e++)
+            for (options.grid.head = 1; options.grid.head <= ranks; options.grid.head++) {
+                options.exchange = attn_exchange_at(e);
+                options.grid.seq = ranks / options.grid.head;
+                if (options.grid.seq * options.grid.head == ranks)
+                    compare_ranks(c, &options, ranks);
+            }
+    }
 }
 
 /* Returns how many plans of a split sequence there were. */
@@ -273,7 +274,7 @@ static int compare_problem(const attn_problem *problem, attn_pass way)
         if (!attn_kernel_computes(c.kernel, way, problem, NULL, 0))
             continue;
         compare_kernel(&c);
-        CU_ASSERT(way == ATTN_PASS_BACKWARD || c.plans >= 2 * attn_comm_size(MPI_COMM_WORLD));
+        CU_ASSERT(way == ATTN_PASS_BACKWARD || c.plans >= 2);
         split += c.split;
     }
     fixture_drop(&f);

@@ -89,7 +89,7 @@ hybrid               | run --hybrid 3                    | --hybrid 3: PUxPR suc
 no ranks of a node   | run --node-ranks 0                | --node-ranks 0: a positive integer
 unknown transfer     | run --transfer fast               | unknown transfer "fast"; accepted: blocking, nonblocking, persistent, onesided, auto, all
 unknown inner        | run --inner left                  | unknown inner "left"; accepted: alltoall, ring
-no such transfer     | run --exchange ring --grid 1x1 --transfer blocking --seq 8 | nothing can run: exchange ring: no transfer blocking; it has
+no such transfer     | run --exchange tree --grid 3x1 --transfer persistent --seq 8 | nothing can run: exchange tree: no transfer persistent; it has nonblocking
 file and --causal    | run --input x --causal            | --causal: not accepted with --input
 file and scaling     | run --input x --scaling weak-seq  | strong is accepted
 report in HTML       | report --format html x            | unknown format "html"; accepted: text, markdown, csv

@@ -24,15 +24,16 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0
 
 # fail_at CALL RANK ARGUMENT...
 fail_at() {
-    local try
     FAIL_AT=$1 FAIL_RANK=$2
     shift 2
     # How often a case is repeated depends on the clock: where fewer calls were made than when they were counted, an
     # earlier one fails.
-    for try in 1 2 3 4 5; do
+    for _ in 1 2 3 4 5; do
         rm -rf made* "$FAIL_COUNTS".*
         bench 3 "$@"
-        [ "$code" -eq 0 ] && [ "$try" -lt 5 ] && [ "$(cat "$FAIL_COUNTS.$FAIL_RANK")" -lt "$FAIL_AT" ] || break
+        if [ "$code" -ne 0 ] || [ "$(cat "$FAIL_COUNTS.$FAIL_RANK")" -ge "$FAIL_AT" ]; then
+            break
+        fi
         FAIL_AT=$(($(cat "$FAIL_COUNTS.$FAIL_RANK") * 7 / 8))
     done
     check "attnbench $* at 3 ranks exits 4" test "$code" -eq 4

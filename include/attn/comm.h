@@ -22,11 +22,13 @@ extern "C" {
  * Returns the agreed status, or ATTN_MPI. */
 ATTN_API attn_status attn_comm_agree(MPI_Comm comm, attn_status local, attn_error *error);
 #ifdef __clang_analyzer__ /* as for attn_error_set: what failed here has failed for all */
-#define attn_comm_agree(comm, local, error) attn_comm_agree_known(local, attn_comm_agree(comm, local, error))
-static inline attn_status attn_comm_agree_known(attn_status local, attn_status agreed)
+static inline attn_status attn_comm_agree_known(MPI_Comm comm, attn_status local, attn_error *error)
 {
+    const attn_status agreed = attn_comm_agree(comm, local, error);
+
     return local != ATTN_OK ? local : agreed;
 }
+#define attn_comm_agree(comm, local, error) attn_comm_agree_known(comm, local, error)
 #endif
 
 /* Not collective. Turns an MPI return code into ATTN_OK or ATTN_MPI with MPI's own text and the name of the call. */

@@ -99,10 +99,9 @@ static attn_status create(const attn_group *group, attn_exchange_state **out, at
     if (state == NULL)
         return attn_error_set(error, ATTN_MEMORY, "no memory for the exchange");
     state->base.group = *group;
-    state->k =
-        attn_aligned_alloc((size_t)part_bytes(group->plan, group->needs, group->part, largest, shape->head_dim) + 1);
+    state->k = attn_aligned_alloc((size_t)part_bytes(group->plan, group->needs, group->part, largest, shape->head_dim));
     state->v =
-        attn_aligned_alloc((size_t)part_bytes(group->plan, group->needs, group->part, largest, shape->v_head_dim) + 1);
+        attn_aligned_alloc((size_t)part_bytes(group->plan, group->needs, group->part, largest, shape->v_head_dim));
     if (state->k == NULL || state->v == NULL)
         status = attn_error_set(error, ATTN_MEMORY, "no memory for the keys and values of another rank");
     else

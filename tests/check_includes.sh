@@ -42,11 +42,12 @@ BEGIN {
     owner("kernel", "kernel")
     owner("plan", "partition plan machine planner")
     owner("dist", "cache comm dist tuning")
+    owner("layer", "explain layer")
     owner("measure", "sampler statistics probe metric")
     owner("io", "input result")
     owner("study", "study")
     owner("all", "attn")
-    mark(with_mpi, "attn cache comm dist input tuning")
+    mark(with_mpi, "attn cache comm dist explain input layer tuning")
     mark(mpi_folder, "dist layer io")
     # Libraries, and the only folders that may use each.
     library("^(hdf5|hdf5_hl|H5[A-Za-z]+)\\.h$", "HDF5", "io")

@@ -22,8 +22,10 @@
 #include <attn/comm.h>
 #include <attn/dist.h>
 #include <attn/dtype.h>
+#include <attn/explain.h>
 #include <attn/input.h>
 #include <attn/kernel.h>
+#include <attn/layer.h>
 #include <attn/machine.h>
 #include <attn/mask.h>
 #include <attn/memory.h>

@@ -72,27 +72,29 @@ typedef struct attn_layer_problem {
     attn_rotary rotary;
 } attn_layer_problem;
 
-/* Names a projection ("query"), or a rotary style ("half"). */
+/* Not collective. Names a projection ("query"), or a rotary style ("half"). */
 ATTN_API const char *attn_projection_name(attn_projection projection);
 ATTN_API const char *attn_rotary_style_name(attn_rotary_style style);
 
-/* Finds a rotary style by its name.
+/* Not collective. Finds a rotary style by its name.
  *   style  out, unchanged when there is none of that name
  * Returns whether there is one. */
 ATTN_API bool attn_rotary_style_find(const char *name, attn_rotary_style *style);
 
-/* Checks a layer: its attention, widths, and rotary embedding. ATTN_ARGUMENT with the name and value at fault. */
+/* Not collective. Checks a layer: its attention, widths, and rotary embedding. ATTN_ARGUMENT with the name and value
+ * at fault. */
 ATTN_API attn_status attn_layer_problem_check(const attn_layer_problem *problem, attn_error *error);
 
-/* Tells the extents of a weight, [out,in]; both 0 for a projection that the layer does not have. */
+/* Not collective. Tells the extents of a weight, [out,in]; both 0 for a projection that the layer does not have. */
 ATTN_API int64_t attn_layer_weight_out(const attn_layer_problem *problem, attn_projection projection);
 ATTN_API int64_t attn_layer_weight_in(const attn_layer_problem *problem, attn_projection projection);
 
-/* Tells the width of y: out_dim, or Hq Dv without Wo. */
+/* Not collective. Tells the width of y: out_dim, or Hq Dv without Wo. */
 ATTN_API int64_t attn_layer_out_dim(const attn_layer_problem *problem);
 
-/* Counts the FLOP of a forward and of a backward pass: 2 for each weight and row (backward 4), and those of attention
- * (attn_flops_forward, attn_flops_backward). Bias, rotary embedding and exponentials are not counted. */
+/* Not collective. Counts the FLOP of a forward and of a backward pass: 2 for each weight and row (backward 4), and
+ * those of attention (attn_flops_forward, attn_flops_backward). Bias, rotary embedding and exponentials are not
+ * counted. */
 ATTN_API double attn_layer_flops_forward(const attn_layer_problem *problem);
 ATTN_API double attn_layer_flops_backward(const attn_layer_problem *problem);
 
@@ -176,7 +178,7 @@ ATTN_API attn_status attn_layer_forward(attn_layer *layer, const attn_layer_arra
                                         const void *context, void *y, double seconds[ATTN_PHASE_COUNT],
                                         attn_error *error);
 
-/* Collective. Makes the backward pass that belongs to the last forward pass, whose weights, x and context are unchanged.
+/* Collective. Makes the backward pass that belongs to the last forward pass; its weights, x and context are unchanged.
  *   dy         in, [B,rows,out_dim]
  *   dx         out, [B,rows,E], in the problem's dtype; NULL: not needed
  *   d_context  out, [B,context rows,Ec]; NULL in self-attention, or: not needed

@@ -4,11 +4,7 @@
 #ifndef KERNEL_SHUFFLE_H
 #define KERNEL_SHUFFLE_H
 
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
+#include "core/unroll.h"
 
 #define ZIP_2_LOW 0, 2
 #define ZIP_2_HIGH 1, 3

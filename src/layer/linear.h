@@ -23,8 +23,8 @@ typedef struct attn_linear_setup {
 
 typedef struct attn_linear attn_linear;
 
-/* A way to compute it; a row of a constant table, slowest first: `plain` loops for every type, and `onednn` where the
- * library was found. */
+/* A way to compute it; a row of a constant table, slowest first: `plain` loops for every type, also for wider
+ * instruction sets, and `onednn` where the library was found. */
 typedef struct attn_linear_backend attn_linear_backend;
 
 size_t attn_linear_backend_count(void);

@@ -1,4 +1,5 @@
-/* The named parts of a case's time, in the order in which they are stored. */
+/* The named parts of a case's time, in the order in which they are stored. New ones come at the end: files keep phases
+ * by their place, and those of earlier versions have fewer. */
 #ifndef ATTN_PHASE_H
 #define ATTN_PHASE_H
 
@@ -21,7 +22,11 @@ extern "C" {
     X(MERGE, "merge", "merging partial results")                                                                       \
     X(COMBINE, "combine", "bringing head outputs together in the head group")                                          \
     X(IMBALANCE_WAIT, "imbalance-wait",                                                                                \
-      "from this rank's end until all have ended, with the barrier that tells it; outside total")
+      "from this rank's end until all have ended, with the barrier that tells it; outside total")                      \
+    X(PROJECTION, "projection",                                                                                        \
+      "linear projections of a layer and their gradients, with the copies between heads and rows")                     \
+    X(GATHER, "gather", "moving rows, head outputs and their gradients in the head group of a layer")                  \
+    X(WEIGHT_REDUCE, "weight-reduce", "summing gradients of weights over ranks")
 
 typedef enum attn_phase {
 #define ATTN_PHASE_ENUM(name, text, meaning) ATTN_PHASE_##name,

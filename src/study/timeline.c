@@ -33,6 +33,9 @@ static const struct {
     [ATTN_PHASE_MERGE] = {"solid noborder", "#35B779"},
     [ATTN_PHASE_COMBINE] = {"solid noborder", "#90D743"},
     [ATTN_PHASE_IMBALANCE_WAIT] = {"empty border lc rgb '#909090'", "#909090"},
+    [ATTN_PHASE_PROJECTION] = {"solid noborder", "#21908C"},
+    [ATTN_PHASE_GATHER] = {"solid noborder", "#C2DF23"},
+    [ATTN_PHASE_WEIGHT_REDUCE] = {"solid noborder", "#E69F00"},
 };
 _Static_assert(sizeof looks / sizeof looks[0] == ATTN_PHASE_COUNT, "every phase has its look");
 

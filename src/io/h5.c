@@ -170,6 +170,25 @@ bool attn_h5_has_object(hid_t file, const char *path)
     return H5Oexists_by_name(file, path, H5P_DEFAULT) > 0;
 }
 
+attn_status attn_h5_open_dataset(hid_t file, const char *path, const char *name, hid_t *out, int *rank,
+                                 hsize_t extents[H5S_MAX_RANK], attn_error *error)
+{
+    const hid_t object = H5Oopen(file, name, H5P_DEFAULT);
+    hid_t space;
+
+    if (object < 0)
+        return attn_h5_error(error, ATTN_INPUT, "%s: dataset %s cannot be opened", path, name);
+    if (H5Iget_type(object) != H5I_DATASET) {
+        attn_h5_close(object);
+        return attn_error_set(error, ATTN_INPUT, "%s: %s is not a dataset; one is needed", path, name);
+    }
+    space = H5Dget_space(object);
+    *rank = H5Sget_simple_extent_type(space) == H5S_NULL ? 0 : H5Sget_simple_extent_dims(space, extents, NULL);
+    attn_h5_close(space);
+    *out = object;
+    return ATTN_OK;
+}
+
 void attn_h5_type_name(hid_t type, char *name, size_t size)
 {
     const size_t bits = 8 * H5Tget_size(type);

@@ -46,6 +46,10 @@ attn_status attn_h5_save(hid_t file, const char *path, attn_error *error);
 bool attn_h5_has_object(hid_t file, const char *path);
 bool attn_h5_has_attribute(hid_t object, const char *name);
 
+/* Opens a dataset, to be closed, and reads its extents; rank 0: a single value or none. ATTN_INPUT. */
+attn_status attn_h5_open_dataset(hid_t file, const char *path, const char *name, hid_t *out, int *rank,
+                                 hsize_t extents[H5S_MAX_RANK], attn_error *error);
+
 /* Read one value. `where` begins the message: "FILE" or "FILE: dataset q". ATTN_INPUT when the attribute is missing, is
  * not one value, or is of another kind. Integers may be stored in any numeric type as long as they are whole. */
 attn_status attn_h5_read_text(hid_t object, const char *where, const char *name, char **out, attn_error *error);

@@ -1,12 +1,8 @@
 #include "io/input_file.h"
 
-#include "core/checked.h"
-
 #include <attn/comm.h>
 
 #include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* The dimensions: symbol in the papers, name for people, and place of the extent in a shape. */
 enum { AXIS_B, AXIS_HQ, AXIS_HKV, AXIS_SQ, AXIS_SKV, AXIS_D, AXIS_DV, AXIS_COUNT };
@@ -40,16 +36,6 @@ static const struct {
     [ATTN_INPUT_EXPECTED_DV] = {"expected gradient of the values", 4, {AXIS_B, AXIS_HKV, AXIS_SKV, AXIS_DV}},
 };
 
-static const struct {
-    const char *name;
-    bool real;
-    const char *extents;
-} settings[ATTN_SETTING_COUNT] = {
-#define SETTING_ROW(name, dataset, real, extents) [ATTN_SETTING_##name] = {dataset, real, extents},
-    ATTN_SETTING_LIST(SETTING_ROW)
-#undef SETTING_ROW
-};
-
 const char *attn_input_array_path(attn_input_array array)
 {
     static const char *const paths[] = {
@@ -59,21 +45,6 @@ const char *attn_input_array_path(attn_input_array array)
     };
 
     return (unsigned)array < ATTN_INPUT_ARRAY_COUNT ? paths[array] : "unknown array";
-}
-
-const char *attn_setting_name(attn_setting setting)
-{
-    return settings[setting].name;
-}
-
-bool attn_setting_is_real(attn_setting setting)
-{
-    return settings[setting].real;
-}
-
-const char *attn_setting_extents(attn_setting setting)
-{
-    return settings[setting].extents;
 }
 
 int attn_input_rank(attn_input_array array)
@@ -115,75 +86,14 @@ int attn_input_extents(const attn_shape *shape, attn_input_array array, int64_t 
     return arrays[array].rank;
 }
 
-void attn_input_header_link(attn_input_header *header)
-{
-    attn_problem *const p = &header->problem;
-
-    p->score.alibi_slopes = header->settings[ATTN_SETTING_ALIBI_SLOPES].values;
-    p->score.sinks = header->settings[ATTN_SETTING_SINKS].values;
-    p->mask.kv_len = header->settings[ATTN_SETTING_KV_LEN].values;
-    p->mask.cu_seqlens = header->settings[ATTN_SETTING_CU_SEQLENS].values;
-    p->mask.documents = p->mask.cu_seqlens != NULL ? header->settings[ATTN_SETTING_CU_SEQLENS].count - 1 : 0;
-}
-
-attn_status attn_input_header_set(attn_input_header *header, const attn_problem *problem, attn_error *error)
-{
-    const struct {
-        const void *values;
-        int64_t count;
-    } lists[ATTN_SETTING_COUNT] = {
-        [ATTN_SETTING_ALIBI_SLOPES] = {problem->score.alibi_slopes, problem->shape.heads},
-        [ATTN_SETTING_SINKS] = {problem->score.sinks, problem->shape.heads},
-        [ATTN_SETTING_KV_LEN] = {problem->mask.kv_len, problem->shape.batch},
-        [ATTN_SETTING_CU_SEQLENS] = {problem->mask.cu_seqlens, problem->mask.documents + 1},
-    };
-
-    header->problem = *problem;
-    for (int s = 0; s < ATTN_SETTING_COUNT; s++) {
-        attn_setting_values *const to = &header->settings[s];
-
-        if (lists[s].values == NULL)
-            continue;
-        to->values = attn_calloc_array(lists[s].count, sizeof(int64_t));
-        if (to->values == NULL)
-            return attn_error_set(error, ATTN_MEMORY, "no memory for %lld values of %s", (long long)lists[s].count,
-                                  settings[s].name);
-        to->count = lists[s].count;
-        memcpy(to->values, lists[s].values, (size_t)to->count * sizeof(int64_t));
-    }
-    attn_input_header_link(header);
-    return ATTN_OK;
-}
-
 attn_status attn_input_header_share(MPI_Comm comm, attn_input_header *header, attn_error *error)
 {
-    const bool root = attn_comm_rank(comm) == 0;
     attn_input_header sent = *header;
-    attn_status status = attn_comm_broadcast(comm, 0, &sent, sizeof sent, error);
+    const attn_status status = attn_comm_broadcast(comm, 0, &sent, sizeof sent, error);
 
     if (status != ATTN_OK)
         return status;
-    if (!root) {
+    if (attn_comm_rank(comm) != 0)
         *header = sent;
-        for (int s = 0; s < ATTN_SETTING_COUNT; s++) {
-            attn_setting_values *const values = &header->settings[s];
-
-            values->values = values->count > 0 ? attn_calloc_array(values->count, sizeof(int64_t)) : NULL;
-            if (values->count > 0 && values->values == NULL)
-                status = attn_error_set(error, ATTN_MEMORY, "no memory for %lld values of %s", (long long)values->count,
-                                        settings[s].name);
-        }
-    }
-    status = attn_comm_agree(comm, status, error);
-    for (int s = 0; s < ATTN_SETTING_COUNT && status == ATTN_OK; s++)
-        status = attn_comm_broadcast(comm, 0, header->settings[s].values,
-                                     (size_t)header->settings[s].count * sizeof(int64_t), error);
-    attn_input_header_link(header);
-    return status;
-}
-
-void attn_input_header_release(attn_input_header *header)
-{
-    for (int s = 0; s < ATTN_SETTING_COUNT; s++)
-        free(header->settings[s].values);
+    return attn_settings_share(comm, &header->settings, &header->problem, error);
 }

@@ -17,7 +17,7 @@ static void write_file(const char *path, const attn_problem *problem, const attn
     if (input == NULL)
         return;
     if (bytes > 0)
-        input->direct_bytes = input->bounce_bytes = bytes;
+        input->file.direct_bytes = input->file.bounce_bytes = bytes;
     for (int a = 0; a < ATTN_INPUT_ARRAY_COUNT; a++)
         move_array(input, (attn_input_array)a, how, dtype, true);
     TEST_OK(attn_input_close(input, &attn_test_error));
@@ -31,7 +31,7 @@ static void read_file(const char *path, partition how, attn_dtype dtype, size_t 
     if (input == NULL)
         return;
     if (bytes > 0)
-        input->direct_bytes = input->bounce_bytes = bytes;
+        input->file.direct_bytes = input->file.bounce_bytes = bytes;
     for (int a = 0; a < ATTN_INPUT_ARRAY_COUNT; a++)
         move_array(input, (attn_input_array)a, how, dtype, false);
     TEST_OK(attn_input_close(input, &attn_test_error));
@@ -163,7 +163,7 @@ static void test_compressed(void)
     MPI_Barrier(MPI_COMM_WORLD);
     TEST_OK(attn_input_open(MPI_COMM_WORLD, path, &input, &attn_test_error));
     if (test_rank() % 2 == 1)
-        input->direct_bytes = 30 * 4;
+        input->file.direct_bytes = 30 * 4;
     for (int kind = 0; kind < LAYOUT_COUNT; kind++)
         for (int a = ATTN_INPUT_Q; a <= ATTN_INPUT_V; a++)
             move_array(input, (attn_input_array)a, (partition){(layout)kind, 3}, ATTN_FLOAT32, false);

@@ -35,7 +35,7 @@ BEGIN {
     allow("dist", "core kernel plan dist", "")
     allow("layer", "core plan dist layer", "kernel")
     allow("measure", "core measure", "")
-    allow("io", "core measure io", "plan dist")
+    allow("io", "core measure io", "plan dist layer")
     allow("study", "core measure study", "plan io")
     # The folder that implements a public header. One that brings MPI with it is marked so.
     owner("core", "status version dtype shape memory mask problem random segments pass phase attributes")
@@ -44,10 +44,10 @@ BEGIN {
     owner("dist", "cache comm dist tuning")
     owner("layer", "explain layer")
     owner("measure", "sampler statistics probe metric")
-    owner("io", "input result")
+    owner("io", "input layer_file result")
     owner("study", "study")
     owner("all", "attn")
-    mark(with_mpi, "attn cache comm dist explain input layer tuning")
+    mark(with_mpi, "attn cache comm dist explain input layer layer_file tuning")
     mark(mpi_folder, "dist layer io")
     # Libraries, and the only folders that may use each.
     library("^(hdf5|hdf5_hl|H5[A-Za-z]+)\\.h$", "HDF5", "io")

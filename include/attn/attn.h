@@ -26,6 +26,7 @@
 #include <attn/input.h>
 #include <attn/kernel.h>
 #include <attn/layer.h>
+#include <attn/layer_file.h>
 #include <attn/machine.h>
 #include <attn/mask.h>
 #include <attn/memory.h>

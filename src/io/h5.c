@@ -189,6 +189,21 @@ attn_status attn_h5_open_dataset(hid_t file, const char *path, const char *name,
     return ATTN_OK;
 }
 
+attn_status attn_h5_check_group(hid_t file, const char *path, const char *name, const char *contents, attn_error *error)
+{
+    hid_t object;
+    H5I_type_t kind;
+
+    if (!attn_h5_has_object(file, name))
+        return ATTN_OK;
+    object = H5Oopen(file, name, H5P_DEFAULT);
+    kind = H5Iget_type(object);
+    attn_h5_close(object);
+    if (kind != H5I_GROUP)
+        return attn_error_set(error, ATTN_INPUT, "%s: %s is not a group; one with %s is needed", path, name, contents);
+    return ATTN_OK;
+}
+
 void attn_h5_type_name(hid_t type, char *name, size_t size)
 {
     const size_t bits = 8 * H5Tget_size(type);
@@ -280,4 +295,13 @@ bool attn_h5_dtype_of(hid_t dataset, attn_dtype *out, char *name, size_t size)
     }
     attn_h5_close(type);
     return found;
+}
+
+attn_status attn_h5_dtype_refuse(const char *path, const char *dataset, const char *type, attn_error *error)
+{
+    return attn_error_set(
+        error, ATTN_INPUT,
+        "%s: dataset %s has elements of type %s; float64, float32, float16 or bfloat16 (uint16 with the "
+        "attribute dtype = \"bfloat16\") is needed",
+        path, dataset, type);
 }

@@ -50,6 +50,10 @@ bool attn_h5_has_attribute(hid_t object, const char *name);
 attn_status attn_h5_open_dataset(hid_t file, const char *path, const char *name, hid_t *out, int *rank,
                                  hsize_t extents[H5S_MAX_RANK], attn_error *error);
 
+/* Whether `name`, where there is one, is a group: otherwise what is below it would be silently absent. ATTN_INPUT. */
+attn_status attn_h5_check_group(hid_t file, const char *path, const char *name, const char *contents,
+                                attn_error *error);
+
 /* Read one value. `where` begins the message: "FILE" or "FILE: dataset q". ATTN_INPUT when the attribute is missing, is
  * not one value, or is of another kind. Integers may be stored in any numeric type as long as they are whole. */
 attn_status attn_h5_read_text(hid_t object, const char *where, const char *name, char **out, attn_error *error);
@@ -74,6 +78,9 @@ hid_t attn_h5_type(attn_dtype dtype);
 /* The dtype that an array's elements are; bfloat16 is told by its attribute. When it is none of ours, false, with the
  * type's name in name[size]. */
 bool attn_h5_dtype_of(hid_t dataset, attn_dtype *out, char *name, size_t size);
+
+/* What to say where it is none of ours. ATTN_INPUT. */
+attn_status attn_h5_dtype_refuse(const char *path, const char *dataset, const char *type, attn_error *error);
 
 /* A name for messages: "int32", "float64", "text", "compound". */
 void attn_h5_type_name(hid_t type, char *name, size_t size);

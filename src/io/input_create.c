@@ -6,41 +6,16 @@
 
 #include "core/checked.h"
 
-#include <hdf5_hl.h>
-
-static bool describe_array(hid_t dataset, attn_input_array array, attn_dtype stored)
-{
-    bool made = attn_h5_write_text(dataset, "long_name", attn_input_meaning(array));
-
-    if (stored == ATTN_BFLOAT16)
-        made = made && attn_h5_write_text(dataset, "dtype", attn_dtype_name(stored));
-    for (int d = 0; d < attn_input_rank(array); d++)
-        made = made && H5DSset_label(dataset, (unsigned)d, attn_input_dimension(array, d)) >= 0;
-    return made;
-}
-
 static bool make_array(hid_t file, const attn_input_header *header, attn_input_array array)
 {
     int64_t extents[4];
-    hsize_t sizes[4];
     const int rank = attn_input_extents(&header->problem.shape, array, extents);
-    const hid_t links = H5Pcreate(H5P_LINK_CREATE), properties = attn_together_array_properties();
-    const hid_t type = attn_h5_type(header->stored[array]);
-    hid_t space, dataset;
-    bool made;
+    const char *labels[4];
 
     for (int d = 0; d < rank; d++)
-        sizes[d] = (hsize_t)extents[d];
-    space = H5Screate_simple(rank, sizes, NULL);
-    H5Pset_create_intermediate_group(links, 1);
-    dataset = H5Dcreate2(file, attn_input_array_path(array), type, space, links, properties, H5P_DEFAULT);
-    made = dataset >= 0 && describe_array(dataset, array, header->stored[array]);
-    attn_h5_close(dataset);
-    attn_h5_close(space);
-    attn_h5_close(type);
-    attn_h5_close(properties);
-    attn_h5_close(links);
-    return made;
+        labels[d] = attn_input_dimension(array, d);
+    return attn_together_make_array(file, attn_input_array_path(array), header->stored[array], rank, extents,
+                                    attn_input_meaning(array), labels);
 }
 
 /* The bytes of all arrays; -1 beyond 2^63. */

@@ -69,30 +69,10 @@ static attn_status scan_array(scan *s, attn_input_array array, attn_error *error
     for (int d = 0; d < attn_input_rank(array) && status == ATTN_OK; d++)
         status = take_extent(s, array, d, extents[d], error);
     if (status == ATTN_OK && !attn_h5_dtype_of(dataset, &s->header->stored[array], type, sizeof type))
-        status = attn_error_set(error, ATTN_INPUT,
-                                "%s: dataset %s has elements of type %s; float64, float32, float16 or bfloat16 (uint16 "
-                                "with the attribute dtype = \"bfloat16\") is needed",
-                                s->path, name, type);
+        status = attn_h5_dtype_refuse(s->path, name, type, error);
     s->header->present[array] = status == ATTN_OK;
     attn_h5_close(dataset);
     return status;
-}
-
-/* The group of expected arrays, where there is one, is a group: otherwise its arrays would be silently absent. */
-static attn_status check_expected(const scan *s, attn_error *error)
-{
-    hid_t object;
-    H5I_type_t kind;
-
-    if (!attn_h5_has_object(s->file, "expected"))
-        return ATTN_OK;
-    object = H5Oopen(s->file, "expected", H5P_DEFAULT);
-    kind = H5Iget_type(object);
-    attn_h5_close(object);
-    if (kind != H5I_GROUP)
-        return attn_error_set(error, ATTN_INPUT, "%s: expected is not a group; one with o, lse, dq, dk, dv is needed",
-                              s->path);
-    return ATTN_OK;
 }
 
 attn_status attn_input_scan(const char *path, attn_input_header *header, attn_error *error)
@@ -105,7 +85,7 @@ attn_status attn_input_scan(const char *path, attn_input_header *header, attn_er
         return status;
     status = attn_schema_check(s.file, path, "attn-input", error);
     if (status == ATTN_OK)
-        status = check_expected(&s, error);
+        status = attn_h5_check_group(s.file, path, "expected", "o, lse, dq, dk, dv", error);
     for (int a = 0; a < ATTN_INPUT_ARRAY_COUNT && status == ATTN_OK; a++)
         status = scan_array(&s, (attn_input_array)a, error);
     if (status == ATTN_OK) {

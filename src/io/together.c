@@ -7,6 +7,7 @@
 #include <attn/comm.h>
 
 #include <errno.h>
+#include <hdf5_hl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -168,7 +169,7 @@ void attn_together_give_up(attn_together *t, attn_status status)
     *t = (attn_together){.comm = MPI_COMM_NULL, .file = H5I_INVALID_HID};
 }
 
-hid_t attn_together_array_properties(void)
+static hid_t array_properties(void)
 {
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
 
@@ -176,4 +177,30 @@ hid_t attn_together_array_properties(void)
     H5Pset_alloc_time(properties, H5D_ALLOC_TIME_LATE);
     H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);
     return properties;
+}
+
+bool attn_together_make_array(hid_t file, const char *path, attn_dtype stored, int rank, const int64_t *extents,
+                              const char *meaning, const char *const *labels)
+{
+    const hid_t links = H5Pcreate(H5P_LINK_CREATE), properties = array_properties(), type = attn_h5_type(stored);
+    hsize_t sizes[H5S_MAX_RANK];
+    hid_t space, dataset;
+    bool made;
+
+    for (int d = 0; d < rank; d++)
+        sizes[d] = (hsize_t)extents[d];
+    space = H5Screate_simple(rank, sizes, NULL);
+    H5Pset_create_intermediate_group(links, 1);
+    dataset = H5Dcreate2(file, path, type, space, links, properties, H5P_DEFAULT);
+    made = dataset >= 0 && attn_h5_write_text(dataset, "long_name", meaning);
+    if (stored == ATTN_BFLOAT16)
+        made = made && attn_h5_write_text(dataset, "dtype", attn_dtype_name(stored));
+    for (int d = 0; d < rank; d++)
+        made = made && H5DSset_label(dataset, (unsigned)d, labels[d]) >= 0;
+    attn_h5_close(dataset);
+    attn_h5_close(space);
+    attn_h5_close(type);
+    attn_h5_close(properties);
+    attn_h5_close(links);
+    return made;
 }

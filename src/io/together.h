@@ -6,6 +6,8 @@
 
 #include "io/files.h"
 
+#include <attn/dtype.h>
+
 #include <hdf5.h>
 #include <mpi.h>
 
@@ -48,7 +50,12 @@ attn_status attn_together_close(attn_together *t, attn_error *error);
  * call has returned, is ATTN_MPI: the communicator and HDF5's file are then left to the end of the program. */
 void attn_together_give_up(attn_together *t, attn_status status);
 
-/* Properties of a dataset that others fill: it has no place yet, and nothing is written to it before. */
-hid_t attn_together_array_properties(void);
+/* Makes a dataset that all ranks will fill: it has no place yet, and nothing is written to it before. By one process;
+ * false on failure.
+ *   path     in, in the file; groups above it are made
+ *   meaning  in, for people: the attribute long_name
+ *   labels   in, [rank], names of the dimensions */
+bool attn_together_make_array(hid_t file, const char *path, attn_dtype stored, int rank, const int64_t *extents,
+                              const char *meaning, const char *const *labels);
 
 #endif

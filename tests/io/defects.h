@@ -1,4 +1,4 @@
-/* Input files with one defect each, and odd ones without: for the tests of the library and, as files, of the driver. */
+/* Input and layer files with one defect each, and odd ones without: for the tests of the library and, as files, of the driver. */
 #ifndef ATTN_TEST_DEFECTS_H
 #define ATTN_TEST_DEFECTS_H
 
@@ -19,6 +19,13 @@ extern const defect defects[]; /* [defect_count] files that cannot be opened */
 extern const size_t defect_count;
 extern const defect oddities[]; /* [oddity_count] files that can */
 extern const size_t oddity_count;
+
+/* The same of layer files: 2 query heads of 4 on one key-value head, x [B,S,D]. */
+extern const defect layer_defects[]; /* [layer_defect_count] */
+extern const size_t layer_defect_count;
+extern const defect layer_oddities[]; /* [layer_oddity_count] */
+extern const size_t layer_oddity_count;
+void layer_file_make(const char *path, void (*spoil)(hid_t file));
 
 /* Writes the good file and, unless it is NULL, spoils it. By one process. */
 void file_make(const char *path, void (*spoil)(hid_t file));

@@ -5,6 +5,7 @@
 #include "io/h5.h"
 
 #include <attn/input.h>
+#include <attn/layer_file.h>
 
 /* Whether all ranks have the same message. */
 static bool same_everywhere(const attn_error *error)
@@ -15,13 +16,26 @@ static bool same_everywhere(const attn_error *error)
     return first.status == error->status && strcmp(first.message, error->message) == 0;
 }
 
+static attn_status open_and_close(const char *path, bool layer, bool *opened, attn_error *error)
+{
+    attn_input *input = NULL;
+    attn_layer_file *file = NULL;
+    const attn_status status = layer ? attn_layer_file_open(MPI_COMM_WORLD, path, &file, error)
+                                     : attn_input_open(MPI_COMM_WORLD, path, &input, error);
+
+    *opened = input != NULL || file != NULL;
+    attn_input_close(input, NULL);
+    attn_layer_file_close(file, NULL);
+    return status;
+}
+
 /* Opens what must not open, and looks at the one line that says why. */
-static void expect_refusal(const char *what, const char *path, const char *const *words, size_t count)
+static void expect_refusal(const char *what, const char *path, bool layer, const char *const *words, size_t count)
 {
     attn_error error = ATTN_ERROR_INIT;
-    attn_input *input = NULL;
-    const attn_status status = attn_input_open(MPI_COMM_WORLD, path, &input, &error);
-    bool said = status == ATTN_INPUT && input == NULL && error.status == status && same_everywhere(&error) &&
+    bool opened;
+    const attn_status status = open_and_close(path, layer, &opened, &error);
+    bool said = status == ATTN_INPUT && !opened && error.status == status && same_everywhere(&error) &&
                 strchr(error.message, '\n') == NULL && strstr(error.message, path) != NULL;
 
     for (size_t i = 0; i < count && words[i] != NULL; i++)
@@ -29,21 +43,48 @@ static void expect_refusal(const char *what, const char *path, const char *const
     CU_ASSERT(said);
     if (!said && test_rank() == 0)
         fprintf(stderr, "%s: %s: %s\n", what, attn_status_words(status), error.message);
-    attn_input_close(input, NULL);
 }
 
-static void test_defects(void)
+static void expect_defects(const defect *list, size_t count, bool layer)
 {
     char path[PATH_SIZE];
 
     folder_make();
-    for (size_t i = 0; i < defect_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         folder_path("spoilt.h5", path);
         if (test_rank() == 0)
-            file_make(path, defects[i].spoil);
+            (layer ? layer_file_make : file_make)(path, list[i].spoil);
         MPI_Barrier(MPI_COMM_WORLD);
-        expect_refusal(defects[i].name, path, defects[i].words, 3);
+        expect_refusal(list[i].name, path, layer, list[i].words, 3);
         MPI_Barrier(MPI_COMM_WORLD);
+    }
+    folder_remove();
+}
+
+static void test_defects(void)
+{
+    expect_defects(defects, defect_count, false);
+}
+
+static void test_layer_defects(void)
+{
+    expect_defects(layer_defects, layer_defect_count, true);
+}
+
+static void test_layer_oddities(void)
+{
+    char path[PATH_SIZE];
+
+    folder_make();
+    folder_path("odd.h5", path);
+    for (size_t i = 0; i < layer_oddity_count; i++) {
+        attn_layer_file *file;
+
+        if (test_rank() == 0)
+            layer_file_make(path, layer_oddities[i].spoil);
+        MPI_Barrier(MPI_COMM_WORLD);
+        TEST_OK(attn_layer_file_open(MPI_COMM_WORLD, path, &file, &attn_test_error));
+        TEST_OK(attn_layer_file_close(file, &attn_test_error));
     }
     folder_remove();
 }
@@ -66,8 +107,8 @@ static void test_foreign_files(void)
     char path[PATH_SIZE];
 
     folder_make();
-    expect_refusal("missing", folder_path("missing.h5", path), (const char *[]){"No such file"}, 1);
-    expect_refusal("folder", test_folder, (const char *[]){"not a regular file"}, 1);
+    expect_refusal("missing", folder_path("missing.h5", path), false, (const char *[]){"No such file"}, 1);
+    expect_refusal("folder", test_folder, false, (const char *[]){"not a regular file"}, 1);
     if (test_rank() == 0) {
         folder_write("text.h5", text, strlen(text));
         folder_write("empty.h5", text, 0);
@@ -76,11 +117,11 @@ static void test_foreign_files(void)
         make_truncated(folder_path("cut.h5", path), -1);
     }
     MPI_Barrier(MPI_COMM_WORLD);
-    expect_refusal("text", folder_path("text.h5", path), (const char *[]){"not an HDF5 file"}, 1);
-    expect_refusal("empty", folder_path("empty.h5", path), (const char *[]){"not an HDF5 file"}, 1);
-    expect_refusal("head", folder_path("head.h5", path), (const char *[]){"damaged"}, 1);
-    expect_refusal("half", folder_path("half.h5", path), (const char *[]){"damaged", "truncated"}, 2);
-    expect_refusal("cut", folder_path("cut.h5", path), (const char *[]){"damaged", "truncated"}, 2);
+    expect_refusal("text", folder_path("text.h5", path), false, (const char *[]){"not an HDF5 file"}, 1);
+    expect_refusal("empty", folder_path("empty.h5", path), false, (const char *[]){"not an HDF5 file"}, 1);
+    expect_refusal("head", folder_path("head.h5", path), false, (const char *[]){"damaged"}, 1);
+    expect_refusal("half", folder_path("half.h5", path), false, (const char *[]){"damaged", "truncated"}, 2);
+    expect_refusal("cut", folder_path("cut.h5", path), false, (const char *[]){"damaged", "truncated"}, 2);
     folder_remove();
 }
 
@@ -219,6 +260,8 @@ static void test_nothing_open(void)
 
 static const attn_test tests[] = {
     {"defects are named", test_defects},
+    {"defects of layers are named", test_layer_defects},
+    {"odd layers are read", test_layer_oddities},
     {"foreign files are named", test_foreign_files},
     {"unusual files are read", test_unusual_files},
     {"nothing stays open", test_nothing_open},

@@ -1,7 +1,7 @@
 /* A block is a dense array [.,.,rows,.] in memory. It is cut into boxes that follow each other in memory, so that each
- * transfer is bounded; in the file a box is a few regular hyperslabs, because rows at equal distances (a striped layout)
- * make one. Each rank transfers its boxes by itself and moves nobody else's bytes; the ranks meet before the first one
- * and after the last one, to agree. */
+ * transfer is bounded; in the file a box is a few regular hyperslabs, because rows at equal distances (a striped
+ * layout) make one. Each rank transfers its boxes by itself and moves nobody else's bytes; the ranks meet before the
+ * first one and after the last one, to agree. */
 #include "io/move.h"
 
 #include "io/h5.h"

@@ -1,4 +1,5 @@
-/* Input and layer files with one defect each, and odd ones without: for the tests of the library and, as files, of the driver. */
+/* Input and layer files with one defect each, and odd ones without: for the tests of the library and, as files, of the
+ * driver. */
 #ifndef ATTN_TEST_DEFECTS_H
 #define ATTN_TEST_DEFECTS_H
 

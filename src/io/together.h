@@ -1,5 +1,5 @@
-/* The life of an HDF5 file that all ranks have open at once: rank 0 reads or makes all that is small, by itself, so that
- * there is one verdict and one message; then all ranks open the file together. A created file is filled under a
+/* The life of an HDF5 file that all ranks have open at once: rank 0 reads or makes all that is small, by itself, so
+ * that there is one verdict and one message; then all ranks open the file together. A created file is filled under a
  * temporary name and published whole. */
 #ifndef ATTN_IO_TOGETHER_H
 #define ATTN_IO_TOGETHER_H

@@ -100,18 +100,21 @@ ATTN_API double attn_layer_flops_backward(const attn_layer_problem *problem);
 
 /* How the heads' outputs become y. X(NAME, text, meaning) */
 #define ATTN_LAYER_OUTPUT_LIST(X)                                                                                      \
-    X(ALLGATHER, "allgather", "the head outputs are gathered, each rank projects its rows with the whole weight")      \
+    X(ALLGATHER, "allgather", "a rank gets all head outputs of its rows, and projects these with the whole weight")    \
     X(REDUCE_SCATTER, "reduce-scatter", "each rank projects its heads, the products are summed and scattered")
 
 typedef enum attn_layer_output {
-    ATTN_LAYER_OUTPUT_AUTO, /* the one of which attn_layer_create expects less time by the bytes sent and FLOP */
+    /* The one that takes less time on the most loaded rank: by the bytes it sends for head outputs or sums, with a
+     * backward pass for their gradients and that of the weight too, over the rate of a link, and by its FLOP over that
+     * of its threads, both of attn_machine_default. ALLGATHER when equal. */
+    ATTN_LAYER_OUTPUT_AUTO,
 #define ATTN_LAYER_OUTPUT_ENUM(name, text, meaning) ATTN_LAYER_OUTPUT_##name,
     ATTN_LAYER_OUTPUT_LIST(ATTN_LAYER_OUTPUT_ENUM)
 #undef ATTN_LAYER_OUTPUT_ENUM
         ATTN_LAYER_OUTPUT_COUNT
 } attn_layer_output;
 
-/* How several heads are computed; the results are the same. X(NAME, text, meaning) */
+/* How several heads are computed; the results are the same but for rounding. X(NAME, text, meaning) */
 #define ATTN_LAYER_FORM_LIST(X)                                                                                        \
     X(FUSED, "fused", "one projection for all heads of a rank, one attention over them")                               \
     X(STACKED, "stacked", "each head by itself, as a stack of single-head layers, outputs concatenated")
@@ -125,7 +128,7 @@ typedef enum attn_layer_form {
 
 /* What the caller fixes; zero and NULL mean auto. */
 typedef struct attn_layer_options {
-    attn_plan_options attention; /* its combine follows from output; pass: backward where there will be one */
+    attn_plan_options attention; /* its combine is not read; pass: backward where there will be one */
     attn_layer_output output;    /* 0: auto */
     attn_layer_form form;        /* 0: fused */
 } attn_layer_options;
@@ -180,8 +183,8 @@ ATTN_API attn_status attn_layer_forward(attn_layer *layer, const attn_layer_arra
 
 /* Collective. Makes the backward pass that belongs to the last forward pass; its weights, x and context are unchanged.
  *   dy         in, [B,rows,out_dim]
- *   dx         out, [B,rows,E], in the problem's dtype; NULL: not needed
- *   d_context  out, [B,context rows,Ec]; NULL in self-attention, or: not needed
+ *   dx         out, [B,rows,E], in the problem's dtype; NULL, on all ranks: not needed
+ *   d_context  out, [B,context rows,Ec]; NULL in self-attention, or, on all ranks: not needed
  *   gradients  out, sums over all rows of all ranks, alike on all ranks that hold an element, in the accumulator type
  *   seconds    out, as above
  * Returns ATTN_OK or ATTN_MPI. */

@@ -112,13 +112,18 @@ static attn_status create_exchange(attn_dist *dist, int64_t message_bytes, attn_
     return attn_exchange_of(&dist->plan)->ops->create(&group, &dist->exchange, error);
 }
 
-attn_status attn_dist_create(MPI_Comm comm, const attn_plan *plan, attn_dist **out, attn_error *error)
+enum { ALL_HEADS = -1 };
+
+static void keep_head(attn_part *part, const attn_shape *shape, int64_t head)
 {
-    return attn_dist_create_limited(comm, plan, ATTN_MESSAGE_BYTES, out, error);
+    part->head_begin = head;
+    part->kv_head_begin = head / attn_shape_group(shape);
+    part->head_count = part->kv_head_count = 1;
 }
 
-attn_status attn_dist_create_limited(MPI_Comm comm, const attn_plan *plan, int64_t message_bytes, attn_dist **out,
-                                     attn_error *error)
+/*   head  in, of the problem, or ALL_HEADS of the part */
+static attn_status create(MPI_Comm comm, const attn_plan *plan, int64_t head, int64_t message_bytes, attn_dist **out,
+                          attn_error *error)
 {
     attn_dist *dist = calloc(1, sizeof *dist);
     attn_status status = ATTN_OK;
@@ -131,6 +136,8 @@ attn_status attn_dist_create_limited(MPI_Comm comm, const attn_plan *plan, int64
         dist->plan = *plan;
         forget_comms(dist);
         status = attn_part_create(&plan->problem, plan->grid, plan->layout, attn_comm_rank(comm), &dist->part, error);
+        if (status == ATTN_OK && head != ALL_HEADS)
+            keep_head(dist->part, &plan->problem.shape, head);
     }
     status = attn_comm_agree(comm, status, error);
     if (status == ATTN_OK)
@@ -149,6 +156,24 @@ attn_status attn_dist_create_limited(MPI_Comm comm, const attn_plan *plan, int64
     }
     *out = dist;
     return ATTN_OK;
+}
+
+attn_status attn_dist_create(MPI_Comm comm, const attn_plan *plan, attn_dist **out, attn_error *error)
+{
+    return attn_dist_create_limited(comm, plan, ATTN_MESSAGE_BYTES, out, error);
+}
+
+attn_status attn_dist_create_limited(MPI_Comm comm, const attn_plan *plan, int64_t message_bytes, attn_dist **out,
+                                     attn_error *error)
+{
+    return create(comm, plan, ALL_HEADS, message_bytes, out, error);
+}
+
+attn_status attn_dist_create_head(MPI_Comm comm, const attn_plan *plan, int64_t head, int64_t message_bytes,
+                                  attn_dist **out, attn_error *error)
+{
+    assert(plan->grid.head == 1 && head >= 0 && head < plan->problem.shape.heads);
+    return create(comm, plan, head, message_bytes, out, error);
 }
 
 void attn_dist_destroy(attn_dist *dist)

@@ -7,6 +7,7 @@
 #include "message.h"
 #include "shown.h"
 #include "tables.h"
+#include "tensors.h"
 
 #include <attn/input.h>
 #include <attn/random.h>
@@ -469,10 +470,9 @@ attn_status cmd_run(const bench *launch, int argc, char **argv, bool *wrong, att
     free(all.order);
     free(all.bandwidths.list);
     machines_release(&all.machines);
-    if (status != ATTN_MPI) { /* these are collective */
-        attn_input_close(all.input, NULL);
+    status = tensors_close_input(all.input, status, error);
+    if (status != ATTN_MPI) /* collective */
         rank_groups_release(&all.groups);
-    }
     sweep_release(&all.lists);
     metric_columns_release(&all.metrics);
     options_destroy(given);

@@ -2,6 +2,7 @@
  * computation where they expect nothing. Every file is opened and checked before anything is computed. */
 #include "case.h"
 #include "shown.h"
+#include "tensors.h"
 #include "verify.h"
 
 #include <errno.h>
@@ -252,11 +253,10 @@ attn_status cmd_verify(const bench *launch, int argc, char **argv, bool *wrong, 
     else if (launch->rank == 0)
         options_help(&set);
     attn_table_destroy(all.table);
-    if (status != ATTN_MPI) { /* these are collective */
-        for (size_t i = 0; all.inputs != NULL && i < all.count; i++)
-            attn_input_close(all.inputs[i], NULL);
+    for (size_t i = 0; all.inputs != NULL && i < all.count; i++)
+        status = tensors_close_input(all.inputs[i], status, error);
+    if (status != ATTN_MPI) /* collective */
         rank_groups_release(&all.groups);
-    }
     free(all.inputs);
     sweep_release(&all.lists);
     options_destroy(given);

@@ -189,10 +189,9 @@ static attn_status run_on_group(const measure_context *context, bench_case *one,
         if (status == ATTN_OK && strcmp(made->samples.stop_reason, "interrupted") != 0)
             status = timeline_record(each.dist, &target, made->samples.median.median, &made->line, error);
     }
-    if (status != ATTN_MPI) { /* these are collective */
-        attn_input_close(input, NULL);
+    if (status != ATTN_MPI) /* collective */
         attn_dist_destroy(each.dist);
-    }
+    status = tensors_close_input(input, status, error);
     tensors_release(&arrays);
     bench_case_unload(one);
     return status;

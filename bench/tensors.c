@@ -173,6 +173,19 @@ attn_status tensors_read(const attn_dist *dist, attn_input *input, uint64_t seed
     return status;
 }
 
+attn_status tensors_close_input(attn_input *input, attn_status status, attn_error *error)
+{
+    attn_error failure = ATTN_ERROR_INIT;
+    attn_status closed;
+
+    if (status == ATTN_MPI)
+        return status;
+    closed = attn_input_close(input, &failure);
+    if (closed == ATTN_MPI || status == ATTN_OK)
+        return closed == ATTN_OK ? status : attn_error_set(error, closed, "%s", failure.message);
+    return status;
+}
+
 double tensors_input_bytes(const attn_dist *dist, const attn_input *input)
 {
     const attn_plan *plan = attn_dist_plan(dist);

@@ -34,6 +34,11 @@ void tensors_generate(const attn_dist *dist, uint64_t seed, tensors *arrays);
  * file has none. */
 attn_status tensors_read(const attn_dist *dist, attn_input *input, uint64_t seed, tensors *arrays, attn_error *error);
 
+/* Collective. Closes a file that was read, after what was done with it ended with a status; not after ATTN_MPI, as
+ * closing waits for others, nor for NULL.
+ * Returns that status, or how closing failed: ATTN_MPI hides any other. */
+attn_status tensors_close_input(attn_input *input, attn_status status, attn_error *error);
+
 /* Bytes of q, k and v that this rank reads, in the types of the file, or makes when input is NULL. */
 double tensors_input_bytes(const attn_dist *dist, const attn_input *input);
 

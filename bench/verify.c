@@ -205,9 +205,7 @@ attn_status verify_on_group(verification *all, const bench_case *one, const char
     if (status == ATTN_OK)
         status = attn_comm_agree(one->group->comm, check(&of, target, error), error);
     tensors_release(&of.arrays);
-    if (status != ATTN_MPI) { /* these are collective */
+    if (status != ATTN_MPI) /* collective */
         attn_dist_destroy(of.dist);
-        attn_input_close(of.input, NULL);
-    }
-    return status;
+    return tensors_close_input(of.input, status, error);
 }

@@ -165,7 +165,7 @@ void attn_own_keys_merge(attn_own_keys *keys, int j, void *packed, const void *o
 
     attn_partial_packed(&of, packed, &o, &lse);
     attn_partial_packed(&of, other, &other_o, &other_lse);
-    attn_partial_merge(&of, &o, &lse, &other_o, &other_lse);
+    attn_partial_merge(&of, &o, &lse, NULL, &other_o, &other_lse);
     attn_lap(laps, ATTN_PHASE_MERGE);
 }
 
@@ -175,7 +175,7 @@ void attn_own_keys_gather(attn_own_keys *keys, const void *packed, attn_laps *la
     attn_array o, lse;
 
     attn_partial_packed(&of, packed, &o, &lse);
-    attn_partial_merge(&of, &keys->o, &keys->lse, &o, &lse);
+    attn_partial_merge(&of, &keys->o, &keys->lse, NULL, &o, &lse);
     attn_lap(laps, ATTN_PHASE_MERGE);
 }
 

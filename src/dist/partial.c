@@ -34,7 +34,7 @@ void attn_partial_packed(const attn_partial_rows *of, const void *memory, attn_a
 }
 
 void attn_partial_merge(const attn_partial_rows *of, const attn_array *o, const attn_array *lse,
-                        const attn_array *other_o, const attn_array *other_lse)
+                        const attn_array *lse_low, const attn_array *other_o, const attn_array *other_lse)
 {
     const attn_dtype dtype = sum_dtype(of);
     const size_t element = attn_dtype_size(dtype);
@@ -48,6 +48,7 @@ void attn_partial_merge(const attn_partial_rows *of, const attn_array *o, const 
 
                 attn_merge(dtype, left < ROWS_OF_A_THREAD ? left : ROWS_OF_A_THREAD, shape->v_head_dim,
                            row_at(o, element, b, h, row), o->row_stride, row_at(lse, element, b, h, row),
+                           lse_low != NULL ? row_at(lse_low, element, b, h, row) : NULL,
                            row_at(other_o, element, b, h, row), other_o->row_stride,
                            row_at(other_lse, element, b, h, row));
             }

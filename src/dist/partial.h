@@ -13,9 +13,10 @@ typedef struct attn_partial_rows {
 
 /* Merges another partial result into one; neither overlaps the other.
  *   o, lse              inout, [B,heads,rows,Dv] and [B,heads,rows]
+ *   lse_low             inout, the shape and strides of lse, or NULL; see attn_merge
  *   other_o, other_lse  in, of the same shapes */
 void attn_partial_merge(const attn_partial_rows *of, const attn_array *o, const attn_array *lse,
-                        const attn_array *other_o, const attn_array *other_lse);
+                        const attn_array *lse_low, const attn_array *other_o, const attn_array *other_lse);
 
 /* Makes the result of a partial one that has seen all keys: adds the sinks, where there are, and converts o.
  *   o, lse           in, [B,heads,rows,Dv] and [B,heads,rows], accumulator type; changed

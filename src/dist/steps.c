@@ -23,6 +23,7 @@ struct attn_steps {
     bool partial;             /* more than one: their results are merged */
     void *o_sum;              /* partial o or dq in the accumulator type, dense; NULL: in the caller's array */
     void *o_step, *lse_step;  /* of one step; NULL: not partial */
+    void *lse_low;            /* what lse has lost to rounding; NULL: not partial */
     int64_t done;             /* steps of this pass */
     attn_array q, o, lse;     /* the caller's, forward */
     attn_steps_rows rows;     /* the caller's, backward */
@@ -43,7 +44,7 @@ double attn_steps_extra_bytes(const attn_plan *plan, int64_t head_count, int64_t
     const double o = lines * (double)shape->v_head_dim * element, dq = lines * (double)shape->head_dim * element;
     const double wide = plan->pass == ATTN_PASS_BACKWARD && dq > o ? dq : o;
 
-    return seen_steps <= 1 ? 0 : o + lines * element + (dtype == sums ? 0 : wide);
+    return seen_steps <= 1 ? 0 : o + 2 * lines * element + (dtype == sums ? 0 : wide);
 }
 
 /* The pass over some parts; whole: they are all that is seen. */
@@ -121,9 +122,10 @@ static attn_status allocate(attn_steps *steps, attn_error *error)
         return ATTN_OK;
     steps->o_step = attn_aligned_alloc(o_bytes);
     steps->lse_step = attn_aligned_alloc(lse_bytes);
+    steps->lse_low = attn_aligned_alloc(lse_bytes);
     if (setup->plan->problem.dtype != sum_dtype(setup))
         steps->o_sum = attn_aligned_alloc(backward && dq_bytes > o_bytes ? dq_bytes : o_bytes);
-    if (steps->o_step == NULL || steps->lse_step == NULL ||
+    if (steps->o_step == NULL || steps->lse_step == NULL || steps->lse_low == NULL ||
         (setup->plan->problem.dtype != sum_dtype(setup) && steps->o_sum == NULL))
         return attn_error_set(error, ATTN_MEMORY, "no memory for partial results of %lld rows and %lld heads",
                               (long long)steps->of.rows, (long long)steps->of.heads);
@@ -265,6 +267,7 @@ void attn_steps_destroy(attn_steps *steps)
     free(steps->o_sum);
     free(steps->o_step);
     free(steps->lse_step);
+    free(steps->lse_low);
     free(steps);
 }
 
@@ -278,6 +281,22 @@ bool attn_steps_see(const attn_steps *steps, int64_t step)
 static attn_array dense_rows(const attn_steps *steps, void *data, int64_t width)
 {
     return attn_array_dense(data, steps->of.heads, steps->of.rows, width);
+}
+
+static void clear(const attn_steps *steps, const attn_array *array, int64_t heads, int64_t rows, int64_t width,
+                  attn_dtype dtype)
+{
+    const int64_t batch = steps->setup.plan->problem.shape.batch;
+    const size_t element = attn_dtype_size(dtype);
+
+#pragma omp parallel for collapse(3) schedule(static) num_threads(steps->setup.plan->threads)
+    for (int64_t b = 0; b < batch; b++)
+        for (int64_t h = 0; h < heads; h++)
+            for (int64_t row = 0; row < rows; row++)
+                memset((char *)array->data +
+                           (size_t)(b * array->batch_stride + h * array->head_stride + row * array->row_stride) *
+                               element,
+                       0, (size_t)width * element);
 }
 
 void attn_steps_forward(attn_steps *steps, const attn_array *q, const attn_array *o, const attn_array *lse)
@@ -309,6 +328,7 @@ void attn_steps_forward_step(attn_steps *steps, int64_t step, const attn_array *
     const bool first = steps->done == 0;
     const attn_array o_step = dense_rows(steps, steps->o_step, steps->setup.plan->problem.shape.v_head_dim);
     const attn_array lse_step = dense_rows(steps, steps->lse_step, 1);
+    const attn_array lse_low = dense_rows(steps, steps->lse_low, 1);
     attn_forward_buffers buffers = {
         .q = steps->q, .k = k, .v = v, .o = first ? steps->o_part : o_step, .lse = first ? steps->lse_part : lse_step};
 
@@ -320,8 +340,10 @@ void attn_steps_forward_step(attn_steps *steps, int64_t step, const attn_array *
         put_in_order(steps, step, &buffers);
     attn_forward_execute(steps->forward[step], &buffers);
     attn_lap(laps, ATTN_PHASE_COMPUTE);
-    if (!first) {
-        attn_partial_merge(&steps->of, &steps->o_part, &steps->lse_part, &o_step, &lse_step);
+    if (first && steps->partial) {
+        clear(steps, &lse_low, steps->of.heads, steps->of.rows, 1, sum_dtype(&steps->setup));
+    } else if (!first) {
+        attn_partial_merge(&steps->of, &steps->o_part, &steps->lse_part, &lse_low, &o_step, &lse_step);
         attn_lap(laps, ATTN_PHASE_MERGE);
     }
     steps->done++;
@@ -342,22 +364,6 @@ void attn_steps_forward_end(attn_steps *steps, attn_laps *laps)
 }
 
 /* ---- Backward ---- */
-
-static void clear(const attn_steps *steps, const attn_array *array, int64_t heads, int64_t rows, int64_t width,
-                  attn_dtype dtype)
-{
-    const int64_t batch = steps->setup.plan->problem.shape.batch;
-    const size_t element = attn_dtype_size(dtype);
-
-#pragma omp parallel for collapse(3) schedule(static) num_threads(steps->setup.plan->threads)
-    for (int64_t b = 0; b < batch; b++)
-        for (int64_t h = 0; h < heads; h++)
-            for (int64_t row = 0; row < rows; row++)
-                memset((char *)array->data +
-                           (size_t)(b * array->batch_stride + h * array->head_stride + row * array->row_stride) *
-                               element,
-                       0, (size_t)width * element);
-}
 
 void attn_steps_backward(attn_steps *steps, const attn_steps_rows *rows)
 {

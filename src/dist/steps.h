@@ -73,8 +73,8 @@ void attn_steps_backward_step(attn_steps *steps, int64_t step, const attn_array 
                               attn_laps *laps);
 void attn_steps_backward_end(attn_steps *steps, attn_laps *laps);
 
-/* Bytes that steps of this setup allocate for partial results, without the kernel's scratch: o and lse of the rows once
- * (and o once more where the problem's dtype is not its accumulator), or dq, when more than one step is seen. */
+/* Bytes that steps of this setup allocate for partial results, without the kernel's scratch: o of the rows once and lse
+ * twice (and o once more where the problem's dtype is not its accumulator), or dq, when more than one step is seen. */
 double attn_steps_extra_bytes(const attn_plan *plan, int64_t head_count, int64_t rows, int64_t seen_steps);
 
 #endif

@@ -100,7 +100,7 @@ static void merge(attn_tree *tree, const attn_partial_rows *of, int from, attn_l
         swap(tree);
     attn_partial_packed(of, tree->mine, &o, &lse);
     attn_partial_packed(of, tree->incoming, &other_o, &other_lse);
-    attn_partial_merge(of, &o, &lse, &other_o, &other_lse);
+    attn_partial_merge(of, &o, &lse, NULL, &other_o, &other_lse);
     attn_lap(laps, ATTN_PHASE_MERGE);
 }
 

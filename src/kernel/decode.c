@@ -303,7 +303,7 @@ static void merge_row(const attn_decode *decode, int64_t group, int64_t row)
     for (int64_t step = 1; step < end - first; step *= 2)
         for (int64_t t = first; t + step < end; t += 2 * step)
             attn_merge(dtype, 1, decode->setup->problem->shape.v_head_dim, partial_o(decode, t, row), decode->o_stride,
-                       partial_lse(decode, t, row), partial_o(decode, t + step, row), decode->o_stride,
+                       partial_lse(decode, t, row), NULL, partial_o(decode, t + step, row), decode->o_stride,
                        partial_lse(decode, t + step, row));
 }
 

@@ -29,7 +29,8 @@ static void add_double(int64_t width, double a, double *restrict o, double b, co
         o[d] = a * o[d] + b * other[d];
 }
 
-static void merge_row(attn_dtype dtype, int64_t width, char *o, char *lse, const char *other_o, const char *other_lse)
+static void merge_row(attn_dtype dtype, int64_t width, char *o, char *lse, char *low, const char *other_o,
+                      const char *other_lse)
 {
     const double lse_a = attn_load(dtype, lse, 0), lse_b = attn_load(dtype, other_lse, 0);
     merge_weights w;
@@ -41,21 +42,24 @@ static void merge_row(attn_dtype dtype, int64_t width, char *o, char *lse, const
         memcpy(lse, other_lse, attn_dtype_size(dtype));
         return;
     }
-    w = weigh(lse_a, lse_b);
+    w = weigh(low != NULL ? lse_a + attn_load(dtype, low, 0) : lse_a, lse_b);
     if (dtype == ATTN_FLOAT64)
         add_double(width, w.a, (double *)(void *)o, w.b, (const double *)(const void *)other_o);
     else
         add_float(width, (float)w.a, (float *)(void *)o, (float)w.b, (const float *)(const void *)other_o);
     attn_store(dtype, lse, 0, w.lse);
+    if (low != NULL)
+        attn_store(dtype, low, 0, isfinite(w.lse) ? w.lse - attn_load(dtype, lse, 0) : 0);
 }
 
-void attn_merge(attn_dtype dtype, int64_t rows, int64_t width, void *o, int64_t o_stride, void *lse,
+void attn_merge(attn_dtype dtype, int64_t rows, int64_t width, void *o, int64_t o_stride, void *lse, void *lse_low,
                 const void *other_o, int64_t other_stride, const void *other_lse)
 {
     const size_t element = attn_dtype_size(dtype);
 
     for (int64_t r = 0; r < rows; r++)
         merge_row(dtype, width, (char *)o + (size_t)(r * o_stride) * element, (char *)lse + (size_t)r * element,
+                  lse_low != NULL ? (char *)lse_low + (size_t)r * element : NULL,
                   (const char *)other_o + (size_t)(r * other_stride) * element,
                   (const char *)other_lse + (size_t)r * element);
 }

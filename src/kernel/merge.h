@@ -17,9 +17,11 @@
  *   dtype        in, ATTN_FLOAT32 or ATTN_FLOAT64, of all arrays
  *   o            inout, [rows] rows of `width` elements, o_stride elements apart
  *   lse          inout, [rows]
+ *   lse_low      inout, [rows], what lse has lost to rounding, 0 at first: carried along, the error of lse does not
+ *                grow with the number of merges; NULL: it is dropped
  *   other_o      in, [rows] rows of `width` elements, other_stride elements apart, not overlapping o
  *   other_lse    in, [rows] */
-void attn_merge(attn_dtype dtype, int64_t rows, int64_t width, void *o, int64_t o_stride, void *lse,
+void attn_merge(attn_dtype dtype, int64_t rows, int64_t width, void *o, int64_t o_stride, void *lse, void *lse_low,
                 const void *other_o, int64_t other_stride, const void *other_lse);
 
 /* Adds the sink of a row, exp(sink) in the denominator, after all its keys were merged.

@@ -171,7 +171,7 @@ generate what        | generate                                      | --output:
 generate two         | generate --output x.h5 --seq 1,2              | generate writes one problem
 write over           | verify --write ../files ../files/good.h5      | would be overwritten
 write two as one     | verify --write x ../files/good.h5 ../files/good.h5 | two files are named good.h5
-write three ways     | verify --layout all --write x ../files/good.h5 | 3 ways to compute were asked for
+write three ways     | verify --layout contiguous,zigzag,striped --write x ../files/good.h5 | 3 ways to compute were asked for
 write into a file    | verify --write ../files/text.h5 ../files/good.h5 | --write ../files/text.h5
 report what          | report                                        | report: a result file is needed
 report nothing       | report ../missing.h5                          | ../missing.h5: No such file

@@ -52,6 +52,7 @@ ranks beyond         | run --ranks 1,4                   | --ranks 4: this launc
 a grid of letters    | run --grid 2y2                    | --grid 2y2: PSxPH such as 2x4, a list of them or auto is accepted
 a file for run       | run file.h5                       | file.h5: run takes options only; see attnbench run --help
 a file for list      | list x                            | x: list takes options only
+no such transfer     | run --exchange tree --transfer persistent --seq 8 | nothing can run: exchange tree: no transfer persistent; it has nonblocking
 ROWS
 
 # The same without mpirun.
@@ -89,7 +90,6 @@ hybrid               | run --hybrid 3                    | --hybrid 3: PUxPR suc
 no ranks of a node   | run --node-ranks 0                | --node-ranks 0: a positive integer
 unknown transfer     | run --transfer fast               | unknown transfer "fast"; accepted: blocking, nonblocking, persistent, onesided, auto, all
 unknown inner        | run --inner left                  | unknown inner "left"; accepted: alltoall, ring
-no such transfer     | run --exchange tree --grid 3x1 --transfer persistent --seq 8 | nothing can run: exchange tree: no transfer persistent; it has nonblocking
 file and --causal    | run --input x --causal            | --causal: not accepted with --input
 file and scaling     | run --input x --scaling weak-seq  | strong is accepted
 report in HTML       | report --format html x            | unknown format "html"; accepted: text, markdown, csv

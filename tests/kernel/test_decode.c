@@ -325,16 +325,16 @@ static void test_merge(void)
         attn_store(t, o, 0, values[0]);
         attn_store(t, lse, 0, scores[0]);
         attn_store(t, other_lse, 0, -INFINITY);
-        attn_merge(t, 1, 1, o, 1, lse, other, 1, other_lse);
+        attn_merge(t, 1, 1, o, 1, lse, NULL, other, 1, other_lse);
         CU_ASSERT(attn_load(t, o, 0) == values[0] && attn_load(t, lse, 0) == scores[0]);
-        attn_merge(t, 1, 1, other, 1, other_lse, o, 1, lse);
+        attn_merge(t, 1, 1, other, 1, other_lse, NULL, o, 1, lse);
         CU_ASSERT(attn_load(t, other, 0) == values[0] && attn_load(t, other_lse, 0) == scores[0]);
         attn_store(t, other, 0, values[1]);
-        attn_merge(t, 1, 1, o, 1, lse, other, 1, other_lse); /* equal weights */
+        attn_merge(t, 1, 1, o, 1, lse, NULL, other, 1, other_lse); /* equal weights */
         TEST_CLOSE(attn_load(t, o, 0), 0.5, eps);
         TEST_CLOSE(attn_load(t, lse, 0), scores[0] + log(2), eps);
         attn_store(t, other_lse, 0, scores[1]); /* all of the weight */
-        attn_merge(t, 1, 1, o, 1, lse, other, 1, other_lse);
+        attn_merge(t, 1, 1, o, 1, lse, NULL, other, 1, other_lse);
         CU_ASSERT(attn_load(t, o, 0) == values[1] && attn_load(t, lse, 0) == scores[1]);
         attn_merge_sink(t, 1, o, lse, scores[1] + log(3));
         TEST_CLOSE(attn_load(t, o, 0), values[1] / 4, 900 * eps);
@@ -343,7 +343,7 @@ static void test_merge(void)
         attn_store(t, lse, 0, -INFINITY);
         attn_store(t, other, 0, 0);
         attn_store(t, other_lse, 0, -INFINITY);
-        attn_merge(t, 1, 1, o, 1, lse, other, 1, other_lse);
+        attn_merge(t, 1, 1, o, 1, lse, NULL, other, 1, other_lse);
         CU_ASSERT(attn_load(t, o, 0) == 0 && attn_load(t, lse, 0) == -INFINITY);
         attn_merge_sink(t, 1, o, lse, -7);
         CU_ASSERT(attn_load(t, o, 0) == 0 && attn_load(t, lse, 0) == -7);

@@ -111,7 +111,7 @@ static void test_trace(void)
     for (int process = 1; process <= 2; process++)
         for (int rank = 0; rank < 4; rank++) {
             const double factor = 1e6 * (process == 1 ? 1e-3 : 2e-5);
-            char name[16];
+            char name[32];
 
             TEST_CLOSE(sum_of(events, process, rank, "compute"), factor * STEPS * (10 + rank), 1e-9);
             TEST_CLOSE(sum_of(events, process, rank, "exchange-wait"), factor * STEPS * WAITS, 1e-9);

@@ -50,6 +50,19 @@ if(ATTN_BUILD_TESTS)
     attn_require(cunit "CUnit (or -DATTN_BUILD_TESTS=OFF)" libcunit1-dev)
 endif()
 
+# What the build does without: attn_want(NAME WHAT PACKAGE INSTEAD).
+function(attn_want name what package instead)
+    attn_find(${name})
+    if(NOT TARGET attn::${name})
+        message(STATUS "No ${what} (Debian, Ubuntu: ${package}; Fedora: ${attn_fedora_${package}}; Spack: ${attn_spack_${package}}): ${instead}")
+    endif()
+endfunction()
+
+option(ATTN_ONEDNN "Use oneDNN for linear projections where it is found" ON)
+if(ATTN_ONEDNN)
+    attn_want(onednn "oneDNN 2 or 3" libdnnl-dev "linear projections are computed in plain loops")
+endif()
+
 if(attn_missing)
     message(FATAL_ERROR "attnbench needs what is missing here:${attn_missing}\n")
 endif()

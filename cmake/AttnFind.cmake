@@ -2,7 +2,7 @@
 # that both look for the same things in the same way.
 #
 # attn_find(NAME) defines the imported target attn::NAME when NAME is found, and nothing otherwise. NAME: mpi, hdf5 (parallel,
-# with its high-level library), openmp, hwloc, cjson, popt, cunit, random123.
+# with its high-level library), openmp, hwloc, cjson, popt, cunit, random123, onednn.
 
 function(attn_find name)
     if(NOT TARGET attn::${name})
@@ -38,6 +38,22 @@ function(attn_find_openmp)
     find_package(OpenMP QUIET COMPONENTS C)
     if(OpenMP_C_FOUND)
         attn_define(openmp OpenMP::OpenMP_C)
+    endif()
+endfunction()
+
+# Its own package would ask for the headers of OpenCL where it was built with it, which nothing here needs. One that runs
+# on other threads than OpenMP's is not used: the number of threads could not be set.
+function(attn_find_onednn)
+    find_path(attn_onednn_include oneapi/dnnl/dnnl_config.h)
+    find_library(attn_onednn_library dnnl)
+    if(attn_onednn_include AND attn_onednn_library)
+        file(STRINGS ${attn_onednn_include}/oneapi/dnnl/dnnl_config.h on_openmp
+            REGEX "define DNNL_CPU_THREADING_RUNTIME DNNL_RUNTIME_OMP")
+        file(STRINGS ${attn_onednn_include}/oneapi/dnnl/dnnl_version.h version REGEX "define DNNL_VERSION_MAJOR [23]$")
+        if(on_openmp AND version)
+            attn_define(onednn ${attn_onednn_library})
+            target_include_directories(attn::onednn INTERFACE ${attn_onednn_include})
+        endif()
     endif()
 endfunction()
 

@@ -54,6 +54,7 @@ BEGIN {
     library("^popt\\.h$", "popt", "bench")
     library("^cJSON\\.h$", "cJSON", "plan study")
     library("^hwloc\\.h$", "hwloc", "dist io measure")
+    library("^dnnl[a-z_]*\\.h$", "oneDNN", "layer")
     library("^philox\\.h$", "Random123", "core")
 }
 function allow(folder, others, published, list, n, i) {

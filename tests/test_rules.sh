@@ -89,6 +89,7 @@ plant bench/sweep.c '#include "hdf5.h"' includes 'bench includes only public hea
 plant include/attn/input.h '#include <hdf5.h>' includes 'HDF5 only in'
 plant src/io/files.c '#include <popt.h>' includes 'popt only in'
 plant src/io/files.c '#include <cjson/cJSON.h>' includes 'cJSON only in'
+plant src/dist/comm.c '#include <oneapi/dnnl/dnnl.h>' includes 'oneDNN only in'
 plant src/kernel/table.c '#include <hwloc.h>' includes 'hwloc only in'
 # Internal headers in the driver, and ways around the spelling.
 plant bench/sweep.c '#include "core/checked.h"' includes 'bench includes only public headers and its own'

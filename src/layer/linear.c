@@ -6,10 +6,17 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#if defined(ATTN_HAVE_ONEDNN)
+#define LINEAR_ONEDNN(X) X(onednn)
+#else
+#define LINEAR_ONEDNN(X)
+#endif
+
 #define LINEAR_LIST(X)                                                                                                 \
     X(plain)                                                                                                           \
     X(plain_avx2)                                                                                                      \
-    X(plain_avx512)
+    X(plain_avx512)                                                                                                    \
+    LINEAR_ONEDNN(X)
 
 #define DECLARE_LINEAR(name) extern const attn_linear_backend attn_linear_##name;
 LINEAR_LIST(DECLARE_LINEAR)

@@ -1,7 +1,7 @@
 /* The contract between the table of linear projections (linear.c) and its rows (a file each).
  *
  * create allocates all that the passes need; passes do not allocate and cannot fail. They run on setup->threads OpenMP
- * threads, whatever the default of the caller is, and the bits of a result do not depend on how many there are. */
+ * threads, whatever the default of the caller is, and give the same bits each time. */
 #ifndef LAYER_LINEAR_BACKEND_H
 #define LAYER_LINEAR_BACKEND_H
 

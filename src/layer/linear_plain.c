@@ -5,6 +5,7 @@
 #include <attn/memory.h>
 
 #include "core/checked.h"
+#include "layer/linear_sums.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -141,21 +142,6 @@ void attn_linear_plain_data(attn_linear *linear, const void *dy, const void *w, 
                                      .add = add});
 }
 
-static void sum_columns(const attn_linear *linear, const void *dy, void *db)
-{
-    const attn_linear_setup *const s = &linear->setup;
-    const plain_state *const state = linear->state;
-    const size_t size = attn_dtype_size(s->dtype), sum_size = attn_dtype_size(attn_dtype_accumulator(s->dtype));
-
-#pragma omp parallel for num_threads(s->threads) schedule(dynamic, 1)
-    for (int64_t j = 0; j < s->out; j += PLAIN_SUM_COLUMNS) {
-        const plain_matrix from = as_is(s->dtype, (const char *)dy + (size_t)j * size, s->y_stride);
-        const int64_t columns = s->out - j < PLAIN_SUM_COLUMNS ? s->out - j : PLAIN_SUM_COLUMNS;
-
-        state->level->sum_rows(&from, s->rows, columns, (char *)db + (size_t)j * sum_size);
-    }
-}
-
 void attn_linear_plain_weights(attn_linear *linear, const void *dy, const void *x, void *dw, void *db)
 {
     const attn_linear_setup *const s = &linear->setup;
@@ -169,5 +155,5 @@ void attn_linear_plain_weights(attn_linear *linear, const void *dy, const void *
                                      .c_dtype = attn_dtype_accumulator(s->dtype),
                                      .c_stride = s->in});
     if (db != NULL)
-        sum_columns(linear, dy, db);
+        attn_linear_sum_columns(s->dtype, dy, s->rows, s->out, s->y_stride, s->threads, db);
 }

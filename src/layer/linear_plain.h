@@ -33,13 +33,11 @@ typedef struct plain_level {
      *   scratch  room for its sums, for PLAIN_DEPTH of its rows and of its columns, and for PLAIN_DEPTH of one unit
      *            of them, all in whole units and in the accumulator type */
     void (*task)(const plain_product *product, int64_t tile, void *scratch);
-    /* to [columns] = column sums of from [rows,columns], in the accumulator type; columns <= PLAIN_SUM_COLUMNS. */
-    void (*sum_rows)(const plain_matrix *from, int64_t rows, int64_t columns, void *to);
 } plain_level;
 
 /* PLAIN_DEPTH: what of the depth is packed at a time. PLAIN_TILE: at most the rows, and the columns, of a tile; more is
  * less packing for each product, and a task's sums and packed operands still fit in a second-level cache. */
-enum { PLAIN_DEPTH = 256, PLAIN_TILE = 480, PLAIN_SUM_COLUMNS = 64 };
+enum { PLAIN_DEPTH = 256, PLAIN_TILE = 480 };
 
 /* What the rows of the table do (linear_backend.h), with products by a level. */
 attn_status attn_linear_plain_create(const plain_level *level, attn_linear *linear, attn_error *error);

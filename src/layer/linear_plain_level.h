@@ -97,15 +97,7 @@ static void task(const plain_product *product, int64_t tile, void *scratch)
         task_float(product, tile, scratch);
 }
 
-static void sum_rows(const plain_matrix *from, int64_t rows, int64_t columns, void *to)
-{
-    if (from->dtype == ATTN_FLOAT64)
-        sum_rows_double(from, rows, columns, to);
-    else
-        sum_rows_float(from, rows, columns, to);
-}
-
-static const plain_level level = {unit_rows, unit_columns, task, sum_rows};
+static const plain_level level = {unit_rows, unit_columns, task};
 
 static bool computes(attn_dtype dtype)
 {

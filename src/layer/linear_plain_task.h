@@ -140,27 +140,6 @@ static void FN(task)(const plain_product *p, int64_t tile, void *scratch)
     FN(finish)(p, row, column, rows, columns, sums, stride, lines);
 }
 
-/* Some rows at a time, so that the error grows less. */
-static void FN(sum_rows)(const plain_matrix *from, int64_t rows, int64_t columns, void *to)
-{
-    enum { SOME_ROWS = 128 };
-    const size_t size = attn_dtype_size(from->dtype);
-    REAL all[PLAIN_SUM_COLUMNS] = {0}, some[PLAIN_SUM_COLUMNS] = {0}, row[PLAIN_SUM_COLUMNS] = {0};
-
-    for (int64_t i = 0; i < rows; i++) {
-        CONVERT_FROM(from->dtype, row, (const char *)from->data + (size_t)(i * from->row_stride) * size, columns);
-        for (int j = 0; j < PLAIN_SUM_COLUMNS; j++)
-            some[j] += row[j];
-        if (i % SOME_ROWS < SOME_ROWS - 1 && i < rows - 1)
-            continue;
-        for (int j = 0; j < PLAIN_SUM_COLUMNS; j++) {
-            all[j] += some[j];
-            some[j] = 0;
-        }
-    }
-    memcpy(to, all, (size_t)columns * sizeof *all);
-}
-
 #undef VEC
 #undef WIDTH
 #undef TILE_COLUMNS

@@ -6,6 +6,8 @@
  * products are matmuls. Their scratchpads are there from the beginning. */
 #include "layer/linear_backend.h"
 
+#include <attn/kernel.h>
+
 #include "core/checked.h"
 #include "core/cpu.h"
 #include "layer/linear_onednn_version.h"
@@ -154,10 +156,7 @@ static void product_destroy(product *p)
 /* oneDNN takes what it only reads without const, too. */
 static dnnl_status_t place(dnnl_memory_t memory, const void *data)
 {
-    void *handle;
-
-    memcpy(&handle, &data, sizeof handle);
-    return dnnl_memory_set_data_handle(memory, handle);
+    return dnnl_memory_set_data_handle(memory, attn_array_of_const(data, 1, 1, 1).data);
 }
 
 static dnnl_status_t product_execute(const onednn_state *state, const product *p, const void *const data[ARRAYS],

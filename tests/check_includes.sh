@@ -42,7 +42,7 @@ BEGIN {
     owner("kernel", "kernel")
     owner("plan", "partition plan machine planner")
     owner("dist", "cache comm dist tuning")
-    owner("layer", "explain layer")
+    owner("layer", "explain layer optimiser")
     owner("measure", "sampler statistics probe metric")
     owner("io", "input layer_file result")
     owner("study", "study")

@@ -31,6 +31,7 @@
 #include <attn/mask.h>
 #include <attn/memory.h>
 #include <attn/metric.h>
+#include <attn/optimiser.h>
 #include <attn/partition.h>
 #include <attn/pass.h>
 #include <attn/phase.h>

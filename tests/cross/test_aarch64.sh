@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The layers below MPI on another processor: core, plan and kernel with their tests, compiled for aarch64 and run under
-# qemu.
+# What needs no MPI on another processor: core, plan, kernel and, of layer, plain projections and the optimiser, with their
+# tests, compiled for aarch64 and run under qemu.
 #
-#   tests/cross/test_aarch64.sh [all]      all: every test of core and kernel, some minutes
+#   tests/cross/test_aarch64.sh [all]      all: every test of core and kernel and that of projections, some minutes
 #
 # Exit 77 where the compiler or qemu is missing.
 set -euo pipefail
@@ -36,7 +36,7 @@ pids=()
 for file in src/core/*.c src/plan/*.c tests/harness_checks.c tests/fixture.c tests/cross/main.c; do
     compile "$file" -O2
 done
-for file in src/kernel/*.c; do
+for file in src/kernel/*.c src/layer/linear{,_plain*,_sums}.c src/layer/adamw.c; do
     compile "$file" -O3 -ffp-contract=fast &
     pids+=($!)
     if [ ${#pids[@]} -ge 2 ]; then
@@ -51,8 +51,8 @@ done
 aarch64-linux-gnu-ar rc "$folder/all.a" "$folder"/*.o
 
 # Emulated, the larger tests of the kernels take minutes: these go through the blocked and the decoding one.
-tests=(tests/core/test_*.c tests/kernel/test_{decode,pages,weights}.c)
-[ "${1:-}" != all ] || tests=(tests/core/test_*.c tests/kernel/test_*.c)
+tests=(tests/core/test_*.c tests/kernel/test_{decode,pages,weights}.c tests/layer/test_adamw.c)
+[ "${1:-}" != all ] || tests=(tests/core/test_*.c tests/kernel/test_*.c tests/layer/test_{linear,adamw}.c)
 for file in "${tests[@]}"; do
     program=$folder/$(basename "$file" .c)
     "$compiler" "${flags[@]}" -O2 "$file" "$folder/all.a" -o "$program" -lm

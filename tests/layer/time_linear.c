@@ -13,7 +13,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { FORWARD, DATA, WEIGHTS, PASSES, CALLS = 7 };
+enum { FORWARD, DATA, WEIGHTS, PASSES, CALLS = 20 };
+
+static const double ENOUGH = 0.4; /* s */
 
 typedef struct arrays {
     void *x, *w, *b, *y, *dw, *db;
@@ -40,9 +42,10 @@ static void *filled(attn_dtype dtype, int64_t count)
 
 static double best_time(attn_linear *linear, const attn_linear_setup *s, const arrays *a, int pass)
 {
+    const double start = now();
     double best = 1e30;
 
-    for (int call = 0; call < CALLS; call++) {
+    for (int call = 0; call < 2 || (call < CALLS && now() - start < ENOUGH); call++) {
         const double begin = now();
         double seconds;
 
@@ -61,7 +64,7 @@ static double best_time(attn_linear *linear, const attn_linear_setup *s, const a
 static void time_type(const attn_linear_setup *s)
 {
     const attn_dtype sums = attn_dtype_accumulator(s->dtype);
-    const attn_probe_setup probe = {s->threads, 0.5, 1, 64e6};
+    const attn_probe_setup probe = {s->threads, 0.3, 1, 64e6};
     const double flop = 2.0 * (double)s->rows * (double)s->in * (double)s->out;
     attn_probe_result peak = {.best = 0};
     arrays a = {filled(s->dtype, s->rows * s->in),  filled(s->dtype, s->out * s->in), filled(s->dtype, s->out),
@@ -82,6 +85,7 @@ static void time_type(const attn_linear_setup *s)
             printf("  %7.1f (%5.1f %%)", rate * 1e-9, 100 * rate / peak.best);
         }
         printf("\n");
+        fflush(stdout);
         attn_linear_destroy(linear);
     }
     free(a.x);

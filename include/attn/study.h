@@ -88,9 +88,25 @@ ATTN_API attn_status attn_study_check_timelines(const attn_results *results, att
  * attn_study_plot_scaling otherwise; nothing can be drawn where no case has a timeline. */
 ATTN_API attn_status attn_study_plot_timeline(const attn_results *results, const char *path, attn_error *error);
 
-/* Writes the same as Chrome's Trace Event Format (JSON), which Perfetto opens: a process a case (pid from 1), a thread
- * a rank (tid), a complete event (ph X) a stretch of time of a phase, ts and dur in microseconds. ATTN_UNSUPPORTED when
- * no case has a timeline, ATTN_MEMORY, ATTN_FILE. */
+/* Attention weights to be drawn: some rows and keys of some heads of one sequence; everything is borrowed. */
+typedef struct attn_weight_map {
+    const double *weights;        /* [heads,seq,kv_seq], 0 to 1 */
+    const double *scores;         /* the same; -INFINITY where a key is masked; NULL: none is */
+    int64_t seq, kv_seq;          /* extents of the arrays */
+    int64_t head_begin, head_end; /* the heads that are drawn, a panel each; at least one, at most 16 */
+    int64_t row_begin, row_end;   /* the rows that are drawn, and the keys; at least one of each */
+    int64_t key_begin, key_end;   /* */
+    const char *const *row_names; /* [seq] labels of all rows; NULL: their numbers */
+    const char *const *key_names; /* [kv_seq]; NULL: their numbers */
+} attn_weight_map;
+
+/* Draws weights as a heat map: a panel a head, a cell a row and key, the darker the larger, masked keys grey; numbers
+ * in the cells where there is room. As attn_study_plot_scaling otherwise. */
+ATTN_API attn_status attn_study_plot_weights(const attn_weight_map *map, const char *path, attn_error *error);
+
+/* Writes a timeline as Chrome's Trace Event Format (JSON), which Perfetto opens: a process a case (pid from 1), a
+ * thread a rank (tid), a complete event (ph X) a stretch of time of a phase, ts and dur in microseconds.
+ * ATTN_UNSUPPORTED when no case has a timeline, ATTN_MEMORY, ATTN_FILE. */
 ATTN_API attn_status attn_study_write_trace(const attn_results *results, FILE *stream, attn_error *error);
 
 /* Writes all cases as CSV, one row a case: every factor, every outcome, median and interval. ATTN_MEMORY. */

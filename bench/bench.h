@@ -28,6 +28,7 @@ typedef attn_status subcommand_run(const bench *launch, int argc, char **argv, b
     X(probe, "measure what the machine can do at best: arithmetic and memory")                                         \
     X(report, "tables, pictures and exports of result files")                                                          \
     X(compare, "whether cases became slower from one set of results to another")                                       \
+    X(explain, "attention step by step, number by number, of a small file")                                            \
     X(list, "what this build and this machine offer")
 
 #define SUBCOMMAND_DECLARE(name, summary) subcommand_run cmd_##name;

@@ -15,6 +15,7 @@
     X(WHAT, "What to run")                                                                                             \
     X(DISTRIBUTE, "How to distribute")                                                                                 \
     X(TIME, "How long to measure")                                                                                     \
+    X(SHOW, "What to show")                                                                                            \
     X(OUT, "Output")
 
 typedef enum option_group {

@@ -29,7 +29,7 @@
     X(WINDOW_LEFT, PROBLEM, "window-left", "LIST", "-1", "keys before its own that a row sees; -1: no limit")          \
     X(WINDOW_RIGHT, PROBLEM, "window-right", "LIST", "-1", "keys after its own that a row sees; -1: no limit")         \
     X(SOFTCAP, PROBLEM, "softcap", "LIST", "0", "scores are bent into -X..X; 0: off")                                  \
-    X(SCALE, PROBLEM, "scale", "X", "[1/sqrt(--head-dim)]", "factor on q . k")                                         \
+    X(SCALE, PROBLEM, "scale", "X", "[1/sqrt(--head-dim), or the file's]", "factor on q . k")                          \
     X(ALIBI, PROBLEM, "alibi", NULL, NULL, "add the ALiBi bias, with the slopes of its paper")                         \
     X(SINKS, PROBLEM, "sinks", NULL, NULL, "one sink a head, random by --seed")                                        \
     X(DOCUMENTS, PROBLEM, "documents", "LAWS", "0",                                                                    \
@@ -64,6 +64,18 @@
     X(REL_ERR, TIME, "rel-err", "X", SAMPLER_DEFAULT, "stop when half that interval is below X times the median")      \
     X(WARMUP, TIME, "warmup", "N", SAMPLER_DEFAULT, "repetitions before the first that counts")                        \
     X(PROBE_TIME, TIME, "max-time", "S", "0.5", "seconds for each probe")                                              \
+    X(NO_WEIGHTS, SHOW, "no-weights", NULL, NULL, "of a layer file: attention of x itself, q = k = v = x, scale 1")    \
+    X(ROTARY, SHOW, "rotary", "STYLE", NULL, "of a layer file: turn q and k, theta 10000: none, half, interleaved")    \
+    X(BATCH_INDEX, SHOW, "batch-index", "N", "0", "which sequence of the batch")                                       \
+    X(HEAD, SHOW, "head", "N", "[all; 0 with --row]", "which query head")                                              \
+    X(ROW, SHOW, "row", "N", NULL, "work out one row: every product and every sum")                                    \
+    X(ROW_RANGE, SHOW, "rows", "A:B", "[all]", "query rows A to B - 1")                                                \
+    X(KEY_RANGE, SHOW, "keys", "A:B", "[all]", "keys A to B - 1")                                                      \
+    X(BLOCK, SHOW, "block", "N", NULL, "with --row: the online softmax, by blocks of N keys")                          \
+    X(PARTS, SHOW, "parts", "N", NULL, "with --row: the keys on N ranks, and their results merged")                    \
+    X(TOKENS, SHOW, "tokens", "NAMES", NULL, "names of the rows, as The,cat,sat")                                      \
+    X(DIGITS, SHOW, "digits", "N", "4", "digits behind the point, 1 to 15")                                            \
+    X(HEAT_MAP, SHOW, "plot", "FILE", NULL, "draw the weights: FILE.png, FILE.svg or FILE.pdf (needs gnuplot)")        \
     X(OUTPUT, OUT, "output", "FILE", NULL, "file to write")                                                            \
     X(SUPPORT, OUT, "support", NULL, NULL, "print what each exchange can be used with")                                \
     X(WRITE, OUT, "write", "DIR", NULL, "write each file's inputs and what was computed to DIR, same name")            \

@@ -33,13 +33,16 @@ typedef struct attn_explanation {
     double *y;      /* [B,Sq,out_dim]; concat itself where there is no output projection */
 } attn_explanation;
 
+/* Not collective. Checks that the weights p have at most ATTN_WEIGHTS_MAX elements. ATTN_ARGUMENT. */
+ATTN_API attn_status attn_explanation_check(const attn_problem *problem, attn_error *error);
+
 /* Not collective. Computes a layer's forward pass.
  *   problem  in, valid (attn_layer_problem_check)
  *   weights  in, whole weights and biases in the problem's dtype; not read where `projected` is false
  *   x        in, [B,Sq,E], dense, in the problem's dtype
  *   context  in, [B,Skv,Ec]; NULL in self-attention
  *   out      out, destroyed by the caller; NULL on failure; destroy takes NULL
- * ATTN_ARGUMENT when the weights p have more than ATTN_WEIGHTS_MAX elements, ATTN_MEMORY. */
+ * ATTN_ARGUMENT as attn_explanation_check, ATTN_MEMORY. */
 ATTN_API attn_status attn_explanation_make(const attn_layer_problem *problem, const attn_layer_arrays *weights,
                                            const void *x, const void *context, attn_explanation **out,
                                            attn_error *error);

@@ -30,17 +30,24 @@ static attn_status copy_array(double **out, int64_t a, int64_t b, int64_t c, att
     return status;
 }
 
-static attn_status make_attention_arrays(attn_explanation *x, attn_error *error)
+attn_status attn_explanation_check(const attn_problem *problem, attn_error *error)
 {
-    const attn_shape *const s = &x->problem.attention.shape;
+    const attn_shape *const s = &problem->shape;
     const int64_t extents[] = {s->batch, s->heads, s->seq, s->kv_seq};
     int64_t count;
-    attn_status status = ATTN_OK;
 
     if (!attn_int64_product(extents, 4, &count) || count > ATTN_WEIGHTS_MAX)
         return attn_error_set(
             error, ATTN_ARGUMENT, "weights of %lld x %lld x %lld x %lld elements: at most %d are explained",
             (long long)s->batch, (long long)s->heads, (long long)s->seq, (long long)s->kv_seq, ATTN_WEIGHTS_MAX);
+    return ATTN_OK;
+}
+
+static attn_status make_attention_arrays(attn_explanation *x, attn_error *error)
+{
+    const attn_shape *const s = &x->problem.attention.shape;
+    attn_status status = attn_explanation_check(&x->problem.attention, error);
+
     if (status == ATTN_OK)
         status = attn_explanation_array(&x->q, s->batch, s->heads, s->seq, s->head_dim, error);
     if (status == ATTN_OK)

@@ -80,9 +80,6 @@ static attn_status choose(attn_layer *layer, int ranks, const attn_layer_options
         status = attn_layer_problem_check(&layer->problem, error);
     if (status != ATTN_OK)
         return status;
-    if (layer->problem.rotary.style != ATTN_ROTARY_NONE)
-        return attn_error_set(error, ATTN_UNSUPPORTED, "rotary style %s: only none can be computed yet",
-                              attn_rotary_style_name(layer->problem.rotary.style));
     attention.combine = attn_combine_find("none");
     status = attn_plan_make(&layer->problem.attention, ranks, &attention, &layer->plan, error);
     if (status != ATTN_OK)

@@ -2,6 +2,7 @@
 
 #include "layer/place.h"
 #include "layer/project.h"
+#include "layer/rotary.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@ enum { PROJECTIONS = ATTN_PROJECTION_OUT }; /* those before attention: query, ke
 /* What a projection gives, and where attention has it. */
 typedef struct side {
     attn_project *project;
+    attn_rotary_table *rotary; /* NULL: not turned */
     const attn_shares *shares;
     int64_t heads, counted, width; /* here; of them those with gradients of weights; elements of one */
     void *array;                   /* [B,heads,rows,width] */
@@ -96,6 +98,34 @@ static attn_status create_projection(attn_heads *heads, attn_projection p, attn_
     return attn_project_create(&setup, &of->project, error);
 }
 
+/* Queries and keys are turned by their positions, which count from the first key. */
+static attn_status create_rotary(attn_heads *heads, attn_projection p, attn_error *error)
+{
+    const attn_layer_problem *const problem = heads->of.problem;
+    const attn_shape *const shape = &problem->attention.shape;
+    const int64_t shift = p == ATTN_PROJECTION_QUERY ? shape->kv_seq - shape->seq : 0;
+
+    if (problem->rotary.style == ATTN_ROTARY_NONE || p == ATTN_PROJECTION_VALUE)
+        return ATTN_OK;
+    return attn_rotary_create(&problem->rotary, attn_shares_part(heads->sides[p].shares), shift,
+                              problem->attention.dtype, &heads->sides[p].rotary, error);
+}
+
+/* Turns what was projected, or takes the turn back from its gradient. */
+static void turn(const attn_heads *heads, bool back)
+{
+    const attn_plan *const plan = plan_of(heads);
+
+    for (int p = 0; p < PROJECTIONS; p++) {
+        const side *const of = &heads->sides[p];
+        const attn_array array =
+            attn_array_dense(back ? of->gradient : of->array, of->heads, attn_shares_part(of->shares)->rows, of->width);
+
+        if (of->rotary != NULL)
+            attn_rotary_turn(of->rotary, back, plan->problem.shape.batch, of->heads, &array, plan->threads);
+    }
+}
+
 /* Memory of a side: exchanges through shared memory have their own for k and v. */
 static attn_status create_side(attn_heads *heads, attn_projection p, void *given, attn_error *error)
 {
@@ -116,6 +146,8 @@ static attn_status create_side(attn_heads *heads, attn_projection p, void *given
         status = attn_lines_allocate(lines, of->counted, of->width, dtype, &of->lines, error);
     if (status == ATTN_OK && heads->of.problem->projected)
         status = create_projection(heads, p, error);
+    if (status == ATTN_OK)
+        status = create_rotary(heads, p, error);
     return status;
 }
 
@@ -169,6 +201,7 @@ void attn_heads_destroy(attn_heads *heads)
         return;
     for (int p = 0; p < PROJECTIONS; p++) {
         attn_project_destroy(heads->sides[p].project);
+        attn_rotary_destroy(heads->sides[p].rotary);
         free(heads->sides[p].own);
         free(heads->sides[p].gradient);
         free(heads->sides[p].lines);
@@ -271,6 +304,7 @@ attn_status attn_heads_forward(attn_heads *heads, const attn_heads_weights *weig
         project(heads, weights, x, context);
     else if (buffers.q != x)
         attn_lines_to_heads(&placing, x, query->array);
+    turn(heads, false);
     attn_lap(laps, ATTN_PHASE_PROJECTION);
     status = attn_dist_forward(heads->of.dist, &buffers, seconds, error);
     if (status != ATTN_OK)
@@ -309,6 +343,7 @@ attn_status attn_heads_backward(attn_heads *heads, const void *x, const void *d_
     if (status != ATTN_OK)
         return status;
     take_pass(laps, seconds);
+    turn(heads, true);
     for (int p = 0; heads->of.problem->projected && p < PROJECTIONS; p++) {
         placing = placing_of(heads, &sides[p]);
         attn_heads_to_lines(&placing, sides[p].gradient, sides[p].lines);

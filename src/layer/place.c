@@ -2,6 +2,7 @@
 
 #include "core/checked.h"
 
+#include <attn/kernel.h>
 #include <attn/memory.h>
 
 #include <string.h>
@@ -46,25 +47,14 @@ static void copy(const attn_placing *p, char *lines, char *array, bool to_heads)
     }
 }
 
-/* One function copies both ways; what is only read is not written to. */
-static char *unconst(const void *memory)
-{
-    union {
-        const void *in;
-        char *out;
-    } pointer = {.in = memory};
-
-    return pointer.out;
-}
-
 void attn_lines_to_heads(const attn_placing *placing, const void *lines, void *array)
 {
-    copy(placing, unconst(lines), array, true);
+    copy(placing, attn_array_of_const(lines, 1, 1, 1).data, array, true);
 }
 
 void attn_heads_to_lines(const attn_placing *placing, const void *array, void *lines)
 {
-    copy(placing, lines, unconst(array), false);
+    copy(placing, lines, attn_array_of_const(array, 1, 1, 1).data, false);
 }
 
 attn_status attn_lines_allocate(int64_t a, int64_t b, int64_t c, attn_dtype dtype, void **out, attn_error *error)
@@ -84,18 +74,25 @@ void attn_add_line(attn_dtype dtype, const void *from, int64_t count, bool add, 
 {
     enum { PIECE = 128 };
     const attn_dtype sum = attn_dtype_accumulator(dtype);
-    double piece[PIECE]; /* or floats */
+    double doubles[PIECE] = {0};
+    float floats[PIECE] = {0};
 
+    if (!add) {
+        attn_convert(sum, to, dtype, from, (size_t)count);
+        return;
+    }
     for (int64_t done = 0; done < count; done += PIECE) {
         const int64_t n = count - done < PIECE ? count - done : PIECE;
-        char *const place = (char *)to + (size_t)done * attn_dtype_size(sum);
+        const char *const begin = (const char *)from + (size_t)done * attn_dtype_size(dtype);
 
-        attn_convert(sum, add ? (void *)piece : place, dtype,
-                     (const char *)from + (size_t)done * attn_dtype_size(dtype), (size_t)n);
-        for (int64_t e = 0; add && e < n; e++)
-            if (sum == ATTN_FLOAT64)
-                ((double *)place)[e] += piece[e];
-            else
-                ((float *)place)[e] += ((const float *)piece)[e];
+        if (sum == ATTN_FLOAT64) {
+            attn_convert(sum, doubles, dtype, begin, (size_t)n);
+            for (int64_t e = 0; e < n; e++)
+                ((double *)to)[done + e] += doubles[e];
+        } else {
+            attn_convert(sum, floats, dtype, begin, (size_t)n);
+            for (int64_t e = 0; e < n; e++)
+                ((float *)to)[done + e] += floats[e];
+        }
     }
 }

@@ -25,12 +25,13 @@ static attn_status cut_rows(const attn_segments *rows, int64_t begin, int64_t en
                             attn_error *error)
 {
     int64_t *const begins = attn_calloc_array(2 * rows->count, sizeof *begins);
-    int64_t *const lengths = begins + rows->count;
+    int64_t *lengths;
     attn_status status;
 
     *out = NULL;
     if (begins == NULL)
         return attn_error_set(error, ATTN_MEMORY, "no memory for the rows of a share");
+    lengths = begins + rows->count;
     for (int64_t s = 0; s < rows->count; s++) {
         const attn_segment *const segment = &rows->list[s];
         const int64_t from = begin > segment->offset ? begin : segment->offset;

@@ -163,6 +163,18 @@ static void test_numbered_heads(void)
     check_grids(&p, ATTN_PASS_BACKWARD, "dropout, slopes, sinks");
 }
 
+static void test_rotary(void)
+{
+    attn_layer_problem p = layer_of((attn_shape)SHAPE(2, 4, 2, 7, 7, 6, 3), 5, 0, 4);
+
+    p.rotary = (attn_rotary){.style = ATTN_ROTARY_HALF, .theta = 100, .dim = 4};
+    p.attention.mask.window_right = 0;
+    check_grids(&p, ATTN_PASS_BACKWARD, "rotary half");
+    p = layer_of((attn_shape)SHAPE(1, 3, 3, 4, 9, 4, 3), 5, 3, 0);
+    p.rotary = (attn_rotary){.style = ATTN_ROTARY_INTERLEAVED, .theta = 50, .dim = 4};
+    check_grids(&p, ATTN_PASS_BACKWARD, "rotary interleaved, cross");
+}
+
 static void test_types(void)
 {
     const attn_dtype types[] = {ATTN_FLOAT32, ATTN_BFLOAT16, ATTN_FLOAT16};
@@ -172,6 +184,7 @@ static void test_types(void)
 
         p.attention.dtype = types[n];
         p.attention.mask.window_right = 0;
+        p.rotary = (attn_rotary){.style = ATTN_ROTARY_HALF, .theta = 10000, .dim = 8};
         check_grids(&p, types[n] == ATTN_FLOAT16 ? ATTN_PASS_FORWARD : ATTN_PASS_BACKWARD, attn_dtype_name(types[n]));
     }
 }
@@ -213,6 +226,7 @@ int main(int argc, char **argv)
         {"cross-attention", test_cross},
         {"no projections", test_no_projections},
         {"dropout, slopes and sinks", test_numbered_heads},
+        {"rotary embeddings", test_rotary},
         {"types", test_types},
         {"every plan", test_every_plan},
     };

@@ -280,6 +280,11 @@ void attn_transfers_take(attn_transfers *transfers, MPI_Request request, int cod
     note(transfers, code);
 }
 
+void attn_transfers_sum(attn_transfers *transfers, MPI_Comm comm, MPI_Datatype type, void *data, int count)
+{
+    note(transfers, MPI_Iallreduce(MPI_IN_PLACE, data, count, type, MPI_SUM, comm, next_request(transfers)));
+}
+
 void attn_transfers_drive(attn_transfers *transfers)
 {
     int done;

@@ -61,6 +61,9 @@ void attn_transfers_receive(attn_transfers *transfers, void *data, int64_t bytes
  *   code  in, what the call returned */
 void attn_transfers_take(attn_transfers *transfers, MPI_Request request, int code);
 
+/* Starts to sum count numbers over all ranks of a comm, in place; collective over it. */
+void attn_transfers_sum(attn_transfers *transfers, MPI_Comm comm, MPI_Datatype type, void *data, int count);
+
 /* All is started until the next wait. ATTN_MPI. */
 attn_status attn_transfers_ready(attn_transfers *transfers, attn_error *error);
 

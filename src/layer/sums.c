@@ -53,16 +53,9 @@ void attn_sums_start(attn_sums *sums, MPI_Comm comm, attn_dtype dtype, void *dat
 {
     const int64_t size = (int64_t)attn_dtype_size(dtype), piece = attn_piece_items(sums->message_bytes, size);
 
-    if (attn_comm_size(comm) == 1)
-        return;
-    for (int64_t done = 0; done < count; done += piece) {
-        MPI_Request request = MPI_REQUEST_NULL;
-        const int code =
-            MPI_Iallreduce(MPI_IN_PLACE, (char *)data + done * size, (int)attn_piece_length(count, done, piece),
-                           attn_mpi_type(dtype), MPI_SUM, comm, &request);
-
-        attn_transfers_take(&sums->transfers, request, code);
-    }
+    for (int64_t done = 0; done < count && attn_comm_size(comm) > 1; done += piece)
+        attn_transfers_sum(&sums->transfers, comm, attn_mpi_type(dtype), (char *)data + done * size,
+                           (int)attn_piece_length(count, done, piece));
 }
 
 void attn_sums_send(attn_sums *sums, const void *data, int64_t bytes, int to)

@@ -78,7 +78,7 @@ static void measure(attn_layer *layer, const arrays *a, bool back, double best[A
     attn_error error;
 
     for (int pass = 0; pass < PASSES; pass++) {
-        double seconds[ATTN_PHASE_COUNT];
+        double seconds[ATTN_PHASE_COUNT] = {0};
         attn_status status = attn_comm_barrier(MPI_COMM_WORLD, &error);
 
         if (status == ATTN_OK)

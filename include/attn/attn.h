@@ -47,6 +47,7 @@
 #include <attn/statistics.h>
 #include <attn/status.h>
 #include <attn/study.h>
+#include <attn/train.h>
 #include <attn/tuning.h>
 #include <attn/version.h>
 

@@ -14,7 +14,8 @@ extern "C" {
 /* X(name, text, meaning) */
 #define ATTN_PHASE_LIST(X)                                                                                             \
     X(TOTAL, "total", "one pass on this rank, from the common start to its own end")                                   \
-    X(INPUT_READ, "input-read", "reading or generating q, k and v, once, before the first repetition")                 \
+    X(INPUT_READ, "input-read",                                                                                        \
+      "reading or generating q, k and v, once, before the first repetition; of a training step, its sequences")        \
     X(PACK, "pack", "copies between the caller's arrays and message buffers")                                          \
     X(COMPUTE, "compute", "the attention kernel")                                                                      \
     X(EXCHANGE, "exchange", "starting and driving the exchange of the sequence group")                                 \
@@ -26,7 +27,9 @@ extern "C" {
     X(PROJECTION, "projection",                                                                                        \
       "linear projections of a layer and their gradients, with the copies between heads and rows")                     \
     X(GATHER, "gather", "moving rows, head outputs and their gradients in the head group of a layer")                  \
-    X(WEIGHT_REDUCE, "weight-reduce", "summing gradients of weights over ranks")
+    X(WEIGHT_REDUCE, "weight-reduce", "summing gradients of weights over ranks")                                       \
+    X(LOSS, "loss", "the loss of a training step and its gradient, with its sum over ranks")                           \
+    X(OPTIMISER, "optimiser", "updating the weights")
 
 typedef enum attn_phase {
 #define ATTN_PHASE_ENUM(name, text, meaning) ATTN_PHASE_##name,

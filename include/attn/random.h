@@ -25,7 +25,10 @@ typedef enum attn_stream {
     ATTN_STREAM_SAMPLE_ROWS,
     ATTN_STREAM_CASE_ORDER,
     ATTN_STREAM_TEST,
-    ATTN_STREAM_BOOTSTRAP
+    ATTN_STREAM_BOOTSTRAP,
+    ATTN_STREAM_WEIGHTS,
+    ATTN_STREAM_EMBEDDING,
+    ATTN_STREAM_TASK
 } attn_stream;
 
 /* Draws one number: uniform on [0, 2^64), the generator's own words, from which a caller makes any other distribution

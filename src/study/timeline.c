@@ -36,6 +36,8 @@ static const struct {
     [ATTN_PHASE_PROJECTION] = {"solid noborder", "#21908C"},
     [ATTN_PHASE_GATHER] = {"solid noborder", "#C2DF23"},
     [ATTN_PHASE_WEIGHT_REDUCE] = {"solid noborder", "#E69F00"},
+    [ATTN_PHASE_LOSS] = {"solid noborder", "#CC79A7"},
+    [ATTN_PHASE_OPTIMISER] = {"solid noborder", "#0072B2"},
 };
 _Static_assert(sizeof looks / sizeof looks[0] == ATTN_PHASE_COUNT, "every phase has its look");
 

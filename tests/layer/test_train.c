@@ -1,5 +1,5 @@
-/* Training on associative recall: the task itself, that it is learned, alike at any number of ranks, and that a training
- * that is continued has the bits of one that never stopped. */
+/* Training on associative recall: the task itself, that it is learned, alike at any number of ranks, and that a
+ * training that is continued has the bits of one that never stopped. */
 #include "harness.h"
 #include "layer/recall.h"
 

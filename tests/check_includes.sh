@@ -15,9 +15,9 @@ files=$(find include src bench -type f -name '*.[ch]' | sort)
     printf 'check_includes: no sources below %s\n' "$root" >&2
     exit 1
 }
-# What is not read here could hide an include. bench/peers and bench/network hold Python besides.
+# What is not read here could hide an include. bench/peers, bench/network and bench/planner hold scripts.
 others=$(find include src bench ! -type d ! -name '*.[ch]' ! -name '*.h.in' ! -name '*.cmake' ! -name '*.map' ! -name CMakeLists.txt |
-    grep -vE '^bench/(peers|network)/(__pycache__/.*|[a-z]+\.(py|sh|md|txt)|README\.md)$' || true)
+    grep -vE '^bench/(peers|network|planner)/(__pycache__/.*|[a-z]+\.(py|sh|md|txt)|README\.md)$' || true)
 [ -z "$others" ] || {
     printf '%s: neither .c, .h nor a file of the build\n' "$others"
     exit 1

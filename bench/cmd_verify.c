@@ -1,6 +1,7 @@
-/* attnbench verify: computes what input files ask for and compares it with what they expect, or with a float64
+/* attnbench verify: computes what input and layer files ask for and compares it with what they expect, or with a float64
  * computation where they expect nothing. Every file is opened and checked before anything is computed. */
 #include "case.h"
+#include "layer_tensors.h"
 #include "shown.h"
 #include "tensors.h"
 #include "verify.h"
@@ -19,8 +20,9 @@ static const option_key keys[] = {
 
 static const option_set set = {
     .usage = "attnbench verify [OPTION...] FILE...",
-    .about = "Computes the attention of input files and compares it with the arrays in their group expected/, or with "
-             "a float64 computation where there is none. An array passes where |got - want| <= tol (1 + |want|). What "
+    .about = "Computes the attention of input files, and layers of layer files, and compares with the arrays in their "
+             "group expected/, or with a float64 computation where there is none. An array passes where |got - want| "
+             "<= tol (1 + |want|). What "
              "this version cannot compute is listed as not checked.",
     .examples = "  attnbench verify input.h5\n"
                 "  mpirun -n 4 attnbench verify --pass forward --layout all --grid 4x1,2x2,1x4 tests/data/golden/*.h5\n"
@@ -98,7 +100,7 @@ static attn_status read_settings(verification *all, attn_error *error)
         return status;
     if (all->lists.pass != ATTN_PASS_FORWARD)
         return attn_error_set(error, ATTN_ARGUMENT,
-                              "--pass %s: forward is accepted, which limits the check to o and lse",
+                              "--pass %s: forward is accepted, which limits the check to o, lse and y",
                               attn_pass_name(all->lists.pass));
     if (all->lists.scaling != SCALING_STRONG)
         return attn_error_set(error, ATTN_ARGUMENT, "--scaling %s: files have one size, strong is accepted",
@@ -112,13 +114,16 @@ static attn_status read_settings(verification *all, attn_error *error)
     return ATTN_OK;
 }
 
-/* Opens every input file, so that a bad one is found before anything is computed. */
+/* Opens every file, so that a bad one is found before anything is computed. */
 static attn_status open_files(verification *all, attn_error *error)
 {
     attn_status status;
 
     all->inputs = calloc(all->count, sizeof *all->inputs);
-    status = all->inputs != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for %zu files", all->count);
+    all->layers = calloc(all->count, sizeof *all->layers);
+    status = all->inputs != NULL && all->layers != NULL
+                 ? ATTN_OK
+                 : attn_error_set(error, ATTN_MEMORY, "no memory for %zu files", all->count);
     status = attn_comm_agree(all->launch->comm, status, error);
     for (size_t i = 0; status == ATTN_OK && i < all->count; i++) {
         char schema[32];
@@ -126,8 +131,10 @@ static attn_status open_files(verification *all, attn_error *error)
         status = attn_file_schema(all->launch->comm, all->files[i], schema, sizeof schema, error);
         if (status == ATTN_OK && strcmp(schema, "attn-input") == 0)
             status = attn_input_open(all->launch->comm, all->files[i], &all->inputs[i], error);
-        else if (status == ATTN_OK && strcmp(schema, "attn-layer") != 0)
-            status = attn_error_set(error, ATTN_INPUT, "%s: schema %s; attn-input is accepted",
+        else if (status == ATTN_OK && strcmp(schema, "attn-layer") == 0)
+            status = attn_layer_file_open(all->launch->comm, all->files[i], &all->layers[i], error);
+        else if (status == ATTN_OK)
+            status = attn_error_set(error, ATTN_INPUT, "%s: schema %s; attn-input and attn-layer are accepted",
                                     shown_path(all->files[i]).text, schema);
     }
     return status;
@@ -153,34 +160,55 @@ static void describe_plan(const attn_plan *plan, char *how, size_t size)
              plan->grid.seq, plan->grid.head, attn_layout_name(plan->layout), attn_combine_name(plan->combine));
 }
 
+/* Collective over the group. */
+static attn_status verify_file(verification *all, size_t file, const bench_case *one, attn_error *error)
+{
+    const char *const path = all->files[file];
+    char how[160], target[PATH_MAX] = "";
+    attn_status status = ATTN_OK;
+
+    if (all->write != NULL)
+        status = target_path(all, path, target, sizeof target, error);
+    if (status != ATTN_OK)
+        return status;
+    if (all->layers[file] != NULL)
+        return verify_layer_on_group(all, one, path, all->write != NULL ? target : NULL, error);
+    describe_plan(&one->plan, how, sizeof how);
+    status = verify_on_group(all, one, path, how, all->write != NULL ? target : NULL, error);
+    return status == ATTN_OK ? verify_gradients_on_group(all, one, path, how, error) : status;
+}
+
+/* Rank 0. */
+static void add_unrunnable(verification *all, size_t file, const char *reason)
+{
+    if (all->layers[file] != NULL) {
+        verify_add_unchecked_layer(all, all->layers[file], all->files[file], "-", reason);
+        return;
+    }
+    verify_add_unchecked(all, all->files[file], "o, lse", "-", reason);
+    verify_add_unchecked_gradients(all, all->inputs[file], all->files[file], "-", reason);
+}
+
 /* Collective over the launch. One way to compute one file. */
 static attn_status verify_point(verification *all, size_t file, const sweep_point *point, attn_error *error)
 {
     const bench *launch = all->launch;
-    char how[160] = "", target[PATH_MAX] = "";
+    const attn_problem *problem = all->layers[file] != NULL ? &attn_layer_file_problem(all->layers[file])->attention
+                                                            : attn_input_problem(all->inputs[file]);
     bench_case one;
-    attn_status status = bench_case_create(launch, &all->lists, point, &all->groups, NULL,
-                                           attn_input_problem(all->inputs[file]), &one, error);
+    attn_status status = bench_case_create(launch, &all->lists, point, &all->groups, NULL, problem, &one, error);
 
-    if (status == ATTN_OK && all->write != NULL)
-        status = target_path(all, all->files[file], target, sizeof target, error);
     if (status == ATTN_OK && one.runnable == ATTN_OK) {
-        if (rank_group_has(one.group, launch)) {
-            describe_plan(&one.plan, how, sizeof how);
-            status = verify_on_group(all, &one, all->files[file], how, all->write != NULL ? target : NULL, error);
-            if (status == ATTN_OK)
-                status = verify_gradients_on_group(all, &one, all->files[file], how, error);
-        }
+        if (rank_group_has(one.group, launch))
+            status = verify_file(all, file, &one, error);
         if (status != ATTN_MPI) { /* after an MPI failure nobody can be waited for */
             const attn_status woken = attn_comm_sleep_barrier(launch->comm, status == ATTN_OK ? error : NULL);
 
             status = status == ATTN_OK ? woken : status;
         }
     }
-    if (status == ATTN_OK && launch->rank == 0 && one.runnable != ATTN_OK) {
-        verify_add_unchecked(all, all->files[file], "o, lse", "-", one.reason.message);
-        verify_add_unchecked_gradients(all, all->inputs[file], all->files[file], "-", one.reason.message);
-    }
+    if (status == ATTN_OK && launch->rank == 0 && one.runnable != ATTN_OK)
+        add_unrunnable(all, file, one.reason.message);
     bench_case_release(&one);
     return attn_comm_agree(launch->comm, status, error);
 }
@@ -189,15 +217,12 @@ static attn_status verify_files(verification *all, attn_error *error)
 {
     attn_status status = ATTN_OK;
 
-    for (size_t i = 0; status == ATTN_OK && i < all->count; i++) {
-        if (all->inputs[i] == NULL && all->launch->rank == 0)
-            verify_add_unchecked(all, all->files[i], "y", "-", "layer files: this version has no layers");
-        for (int64_t n = 0; status == ATTN_OK && all->inputs[i] != NULL && n < all->lists.count; n++) {
+    for (size_t i = 0; status == ATTN_OK && i < all->count; i++)
+        for (int64_t n = 0; status == ATTN_OK && n < all->lists.count; n++) {
             const sweep_point point = sweep_at(&all->lists, n);
 
             status = verify_point(all, i, &point, error);
         }
-    }
     return status;
 }
 
@@ -255,9 +280,12 @@ attn_status cmd_verify(const bench *launch, int argc, char **argv, bool *wrong, 
     attn_table_destroy(all.table);
     for (size_t i = 0; all.inputs != NULL && i < all.count; i++)
         status = tensors_close_input(all.inputs[i], status, error);
+    for (size_t i = 0; all.layers != NULL && i < all.count; i++)
+        status = layer_tensors_close_file(all.layers[i], status, error);
     if (status != ATTN_MPI) /* collective */
         rank_groups_release(&all.groups);
     free(all.inputs);
+    free(all.layers);
     sweep_release(&all.lists);
     options_destroy(given);
     return status;

@@ -6,48 +6,54 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What was computed as this rank has it: o may hold the heads of others too, all else holds the own ones. */
-typedef struct output {
-    const void *data; /* [B,head_count,rows,width] */
-    attn_dtype dtype;
-    int64_t head_begin, head_count, width;
-    const attn_segments *rows;
-} output;
-
-static output output_of(const attn_dist *dist, const tensors *arrays, attn_input_array array)
+/* o may hold the heads of others too, all else holds the own ones. */
+static computed_block output_of(const attn_dist *dist, const tensors *arrays, attn_input_array array)
 {
     const attn_problem *problem = &attn_dist_plan(dist)->problem;
+    const attn_shape *shape = &problem->shape;
     const attn_part *part = attn_dist_part(dist);
+    computed_block block = {.dtype = problem->dtype,
+                            .batch = shape->batch,
+                            .head_begin = part->head_begin,
+                            .head_count = part->head_count,
+                            .rows = part->q_rows};
 
-    if (array == ATTN_INPUT_EXPECTED_O)
-        return (output){arrays->o,
-                        problem->dtype,
-                        attn_dist_output_head_begin(dist),
-                        attn_dist_output_heads(dist),
-                        problem->shape.v_head_dim,
-                        part->q_rows};
-    if (array == ATTN_INPUT_EXPECTED_DQ)
-        return (output){arrays->dq,       problem->dtype,          part->head_begin,
-                        part->head_count, problem->shape.head_dim, part->q_rows};
-    if (array == ATTN_INPUT_EXPECTED_DK)
-        return (output){arrays->dk,          problem->dtype,          part->kv_head_begin,
-                        part->kv_head_count, problem->shape.head_dim, part->kv_rows};
-    if (array == ATTN_INPUT_EXPECTED_DV)
-        return (output){
-            arrays->dv,   problem->dtype, part->kv_head_begin, part->kv_head_count, problem->shape.v_head_dim,
-            part->kv_rows};
-    return (output){arrays->lse, attn_dtype_accumulator(problem->dtype), part->head_begin, part->head_count, 1,
-                    part->q_rows};
+    switch (array) {
+    case ATTN_INPUT_EXPECTED_O:
+        block.data = arrays->o;
+        block.head_begin = attn_dist_output_head_begin(dist);
+        block.head_count = attn_dist_output_heads(dist);
+        block.width = shape->v_head_dim;
+        break;
+    case ATTN_INPUT_EXPECTED_DQ:
+        block.data = arrays->dq;
+        block.width = shape->head_dim;
+        break;
+    case ATTN_INPUT_EXPECTED_DK:
+    case ATTN_INPUT_EXPECTED_DV:
+        block.data = array == ATTN_INPUT_EXPECTED_DK ? arrays->dk : arrays->dv;
+        block.head_begin = part->kv_head_begin;
+        block.head_count = part->kv_head_count;
+        block.rows = part->kv_rows;
+        block.width = array == ATTN_INPUT_EXPECTED_DK ? shape->head_dim : shape->v_head_dim;
+        break;
+    default:
+        block.data = arrays->lse;
+        block.dtype = attn_dtype_accumulator(problem->dtype);
+        block.width = 1;
+        break;
+    }
+    return block;
 }
 
 /* The same difference as numbers that can be sent; global indices are exact in a double. */
 enum { PACKED_ERROR, PACKED_B, PACKED_H, PACKED_I, PACKED_D, PACKED_GOT, PACKED_WANT, PACKED_COUNT };
 
 /* Finds the worst element of this rank. */
-static void compare_own(const attn_dist *dist, const output *got, const double *want, double worst[PACKED_COUNT])
+static void compare_own(const computed_block *got, const double *want, double worst[PACKED_COUNT])
 {
     const attn_segments *rows = got->rows;
-    const int64_t count = attn_dist_plan(dist)->problem.shape.batch * got->head_count * rows->rows * got->width;
+    const int64_t count = got->batch * got->head_count * rows->rows * got->width;
 
     memset(worst, 0, PACKED_COUNT * sizeof *worst);
     worst[PACKED_ERROR] = -1; /* a rank with nothing to compare */
@@ -61,16 +67,15 @@ static void compare_own(const attn_dist *dist, const output *got, const double *
         worst[PACKED_B] = (double)(head / got->head_count);
         worst[PACKED_H] = (double)(got->head_begin + head % got->head_count);
         worst[PACKED_I] = (double)attn_segments_global(rows, row % rows->rows);
-        worst[PACKED_D] = (double)(n % got->width);
+        worst[PACKED_D] = (double)(got->column_begin + n % got->width);
         worst[PACKED_GOT] = value;
         worst[PACKED_WANT] = want[n];
     }
 }
 
 /* Brings the worst of all ranks to rank 0. */
-static attn_status find_worst(const attn_dist *dist, const double own[PACKED_COUNT], difference *out, attn_error *error)
+static attn_status find_worst(MPI_Comm comm, const double own[PACKED_COUNT], difference *out, attn_error *error)
 {
-    const MPI_Comm comm = attn_dist_comm(dist);
     const int ranks = attn_comm_size(comm);
     double *all = calloc((size_t)ranks * PACKED_COUNT, sizeof *all);
     const double *worst = all;
@@ -95,16 +100,22 @@ static attn_status find_worst(const attn_dist *dist, const double own[PACKED_COU
     return status;
 }
 
+attn_status compare_block(MPI_Comm comm, const computed_block *got, const double *want, difference *out,
+                          attn_error *error)
+{
+    double own[PACKED_COUNT];
+
+    compare_own(got, want, own);
+    return find_worst(comm, own, out, error);
+}
+
 attn_status compare_array(attn_dist *dist, const tensors *arrays, attn_input *input, attn_input_array array,
                           difference *out, attn_error *error)
 {
     const MPI_Comm comm = attn_dist_comm(dist);
-    const output got = output_of(dist, arrays, array);
-    const attn_segments *rows = got.rows;
-    const attn_block block = {got.head_begin, got.head_count, rows};
-    const int64_t batch = attn_dist_plan(dist)->problem.shape.batch;
-    double own[PACKED_COUNT];
-    double *want = tensor_allocate(batch * got.head_count * rows->rows * got.width, ATTN_FLOAT64);
+    const computed_block got = output_of(dist, arrays, array);
+    const attn_block block = {got.head_begin, got.head_count, got.rows};
+    double *want = tensor_allocate(got.batch * got.head_count * got.rows->rows * got.width, ATTN_FLOAT64);
     attn_status status =
         want != NULL ? ATTN_OK
                      : attn_error_set(error, ATTN_MEMORY, "no memory for this rank's %s", attn_input_array_path(array));
@@ -112,10 +123,8 @@ attn_status compare_array(attn_dist *dist, const tensors *arrays, attn_input *in
     status = attn_comm_agree(comm, status, error);
     if (status == ATTN_OK)
         status = attn_input_read(input, array, &block, ATTN_FLOAT64, want, error);
-    if (status == ATTN_OK) {
-        compare_own(dist, &got, want, own);
-        status = find_worst(dist, own, out, error);
-    }
+    if (status == ATTN_OK)
+        status = compare_block(comm, &got, want, out, error);
     free(want);
     return status;
 }
@@ -154,7 +163,7 @@ static attn_status write_output(attn_dist *dist, attn_input *to, attn_input_arra
 {
     const MPI_Comm comm = attn_dist_comm(dist);
     const attn_part *part = attn_dist_part(dist);
-    const output from = output_of(dist, arrays, array);
+    const computed_block from = output_of(dist, arrays, array);
     const attn_block block = {part->head_begin, part->head_count, part->q_rows};
     const int64_t batch = attn_dist_plan(dist)->problem.shape.batch;
     const int64_t head = part->q_rows->rows * from.width; /* elements */

@@ -1,8 +1,17 @@
-/* Comparing what was computed with what an input file expects, and writing what was computed. */
+/* Comparing what was computed with what a file expects, and writing what was computed. */
 #ifndef BENCH_COMPARE_H
 #define BENCH_COMPARE_H
 
 #include "tensors.h"
+
+/* What was computed as this rank has it: a block [batch,head_count,rows,width] of a larger array. */
+typedef struct computed_block {
+    const void *data;
+    attn_dtype dtype;
+    int64_t batch, head_begin, head_count;
+    const attn_segments *rows;
+    int64_t column_begin, width;
+} computed_block;
 
 /* The largest difference of an array; known on rank 0. */
 typedef struct difference {
@@ -10,6 +19,11 @@ typedef struct difference {
     int64_t b, h, i, d; /* where it stands; d is 0 for lse */
     double got, want;   /* there */
 } difference;
+
+/* Collective over comm. Compares this rank's block with the numbers that are wanted there, [batch,head_count,rows,width].
+ * ATTN_MEMORY, ATTN_MPI. */
+attn_status compare_block(MPI_Comm comm, const computed_block *got, const double *want, difference *out,
+                          attn_error *error);
 
 /* Collective over dist. Compares all of this rank's o, lse, dq, dk or dv (array ATTN_INPUT_EXPECTED_..) with the
  * file's. */

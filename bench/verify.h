@@ -5,6 +5,7 @@
 #include "case.h"
 
 #include <attn/input.h>
+#include <attn/layer_file.h>
 #include <attn/study.h>
 
 /* A verification from its options to its verdicts. */
@@ -13,6 +14,7 @@ typedef struct verification {
     const options *given;
     const char *const *files; /* [count] */
     attn_input **inputs;      /* [count], opened by the launch; NULL for a layer file */
+    attn_layer_file **layers; /* [count], likewise; NULL for an input file */
     size_t count;
     sweep lists;
     rank_groups groups;
@@ -46,5 +48,14 @@ attn_status verify_gradients_on_group(verification *all, const bench_case *one, 
 /* Rank 0: adds a row for each gradient that the file expects. */
 void verify_add_unchecked_gradients(verification *all, const attn_input *input, const char *path, const char *how,
                                     const char *reason);
+
+/* Collective over the group of the case, whose problem is the attention of a layer file. Computes the layer, compares,
+ * and adds the verdicts; what cannot be computed is added as not checked. */
+attn_status verify_layer_on_group(verification *all, const bench_case *one, const char *path, const char *target,
+                                  attn_error *error);
+
+/* Rank 0: adds a row for each array that would have been checked. */
+void verify_add_unchecked_layer(verification *all, const attn_layer_file *file, const char *path, const char *how,
+                                const char *reason);
 
 #endif

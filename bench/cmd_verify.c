@@ -1,5 +1,5 @@
-/* attnbench verify: computes what input and layer files ask for and compares it with what they expect, or with a float64
- * computation where they expect nothing. Every file is opened and checked before anything is computed. */
+/* attnbench verify: computes what input and layer files ask for and compares it with what they expect, or with a
+ * float64 computation where they expect nothing. Every file is opened and checked before anything is computed. */
 #include "case.h"
 #include "layer_tensors.h"
 #include "shown.h"

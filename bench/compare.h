@@ -20,8 +20,8 @@ typedef struct difference {
     double got, want;   /* there */
 } difference;
 
-/* Collective over comm. Compares this rank's block with the numbers that are wanted there, [batch,head_count,rows,width].
- * ATTN_MEMORY, ATTN_MPI. */
+/* Collective over comm. Compares this rank's block with the numbers that are wanted there, dense, of the block's
+ * extents. ATTN_MEMORY, ATTN_MPI. */
 attn_status compare_block(MPI_Comm comm, const computed_block *got, const double *want, difference *out,
                           attn_error *error);
 

@@ -201,7 +201,7 @@ static attn_layer_output chosen_output(const layer_check *of)
 static attn_status prepare(layer_check *of, attn_pass pass, attn_error *error)
 {
     const attn_plan *const plan = &of->one->plan;
-    const attn_layer_options options = {.attention = {.grid = plan->grid,
+    const attn_layer_options choices = {.attention = {.grid = plan->grid,
                                                       .exchange = plan->exchange,
                                                       .layout = plan->layout,
                                                       .kernel = plan->kernel,
@@ -212,7 +212,7 @@ static attn_status prepare(layer_check *of, attn_pass pass, attn_error *error)
                                                       .threads = plan->threads},
                                         .output = chosen_output(of)};
     const MPI_Comm comm = of->one->group->comm;
-    attn_status status = attn_layer_create(comm, &of->problem, &options, &of->layer, error);
+    attn_status status = attn_layer_create(comm, &of->problem, &choices, &of->layer, error);
 
     if (status == ATTN_OK)
         status = attn_comm_agree(comm, layer_tensors_create(of->layer, &of->arrays, error), error);

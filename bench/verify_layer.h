@@ -57,8 +57,8 @@ attn_status layer_reference_share(MPI_Comm comm, const layer_reference *referenc
                                   const layer_result *result, const computed_block *block, double *want,
                                   attn_error *error);
 
-/* Collective over the layer's ranks. Writes a layer file: the inputs, settings and weights of `file` as they are stored,
- * and what was computed, in the computing type, gradients of weights in its accumulator type. ATTN_ARGUMENT when it
+/* Collective over the layer's ranks. Writes a layer file: the inputs, settings and weights of `file` as they are
+ * stored, and what was computed, in the computing type, gradients of weights in its accumulator type. ATTN_ARGUMENT when it
  * cannot be created. */
 attn_status layer_write_computed(MPI_Comm comm, const attn_layer *layer, const layer_tensors *arrays,
                                  attn_layer_file *file, const char *path, attn_error *error);

@@ -1,6 +1,6 @@
 /* What a layer's results are compared with where the file expects none: the layer on one rank in float64. The largest
- * score, which tolerances follow, is taken from attn_explanation, of the whole layer where it is small, otherwise of the
- * last rows of one head group: more could only widen the tolerance. */
+ * score, which tolerances follow, is taken from attn_explanation, of the whole layer where it is small, otherwise of
+ * the last rows of one head group: more could only widen the tolerance. */
 #include "tensors.h"
 #include "verify_layer.h"
 

@@ -93,8 +93,8 @@ static void cut(int64_t begin, int64_t count, int64_t *left_begin, int64_t *left
     }
 }
 
-/* Collective. Of the blocks that several ranks hold, alike, the lowest rank writes what is common: finds the part of this
- * rank's block that is left to it. Blocks are split by rows or by columns, in the order of the ranks' heads. */
+/* Collective. Of the blocks that several ranks hold, alike, the lowest rank writes what is common: finds the part of
+ * this rank's block that is left to it. Blocks are split by rows or by columns, in the order of the ranks' heads. */
 static attn_status find_left(MPI_Comm comm, attn_weight_block *block, attn_error *error)
 {
     const int ranks = attn_comm_size(comm), rank = attn_comm_rank(comm);

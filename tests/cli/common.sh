@@ -89,6 +89,13 @@ put_bytes() {
     # shellcheck disable=SC2059 # the escapes are the point
     printf "$1" | dd of="$2" bs=1 seek="$offset" conv=notrunc 2>/dev/null
 }
+# corrupt FILE DATASET: overwrites the last eight bytes of a contiguous dataset with those of 1e30.
+corrupt() {
+    local offset size
+    offset=$(h5dump -p -H -d "$2" "$1" | sed -n 's/.*OFFSET *//p' | head -n 1)
+    size=$(h5dump -p -H -d "$2" "$1" | sed -n 's/^ *SIZE *\([0-9]*\).*/\1/p' | head -n 1)
+    printf '\352\214\240\071\131\076\051\106' | dd of="$1" bs=1 seek=$((offset + size - 8)) conv=notrunc 2>/dev/null
+}
 launches_of() { h5dump -A "$1" | grep -A 10 'ATTRIBUTE "launch_id"' | grep '(0)' | sort -u; }
 cases_in() { h5dump -n "$1" | grep -cE '^ *group +/cases/[0-9a-f]{16}$'; }
 

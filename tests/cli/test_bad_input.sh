@@ -71,6 +71,21 @@ an empty name     | run --input ''                       | No such file
 no file           | verify                               | verify: a file is needed
 ROWS
 
+# Layer files with one defect.
+bad 3 <<'ROWS'
+layer without x      | verify ../files/layer-no-x.h5             | layer-no-x.h5: dataset x is missing; one of [B,S,E] is needed
+no number of heads   | verify ../files/layer-no-heads.h5         | attribute num_heads is missing
+a missing weight     | verify ../files/layer-no-query.h5         | weights/query.weight, or another name of it, is missing
+two names            | verify ../files/layer-two-queries.h5      | weights/q_proj.weight and weights/query.weight are names of one weight
+fused and split      | verify ../files/layer-fused-and-split.h5  | weights/in_proj_weight and weights/key.weight are names of one weight
+an unknown name      | verify ../files/layer-leftover.h5         | weights/LayerNorm.bias is no name of an attention layer's weight
+transposed           | verify ../files/layer-transposed-key.h5   | dataset weights/key.weight: out is 3; 4 is needed
+another gradient     | verify ../files/layer-renamed-gradient.h5 | expected/weights/q_proj.weight: there is no weights/q_proj.weight
+rotary style         | verify ../files/layer-other-rotary.h5     | attribute rotary_style is "spiral"; half, interleaved or none is accepted
+rotary dim           | verify ../files/layer-odd-rotary.h5       | rotary dim 3
+after a good one     | verify ../files/layer-good.h5 ../files/layer-other-dy.h5 | dataset dy: width is 6; 5 is needed
+ROWS
+
 # Files with one defect.
 bad 3 <<'ROWS'
 no schema          | verify ../files/no-schema.h5                | schema
@@ -122,7 +137,6 @@ extents overflow   | run --input ../files/endless-batch.h5       | elements: too
 2^40 rows          | verify ../files/endless-rows.h5             | nothing was checked; endless-rows.h5: needs at least
 file and --seq     | run --input ../files/good.h5 --seq 4        | --seq: not accepted with --input, whose file sets it
 a layer to run     | run --input "$ATTN_TEST_DATA/golden/gqa_layer.h5" | schema is "attn-layer"; "attn-input" is needed
-a layer            | verify "$ATTN_TEST_DATA/golden/gqa_layer.h5" | nothing was checked; gqa_layer.h5: layer files
 grid of 4          | verify --grid 2x2 ../files/good.h5          | nothing was checked; good.h5: grid 2x2
 ROWS
 

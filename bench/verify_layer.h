@@ -58,8 +58,8 @@ attn_status layer_reference_share(MPI_Comm comm, const layer_reference *referenc
                                   attn_error *error);
 
 /* Collective over the layer's ranks. Writes a layer file: the inputs, settings and weights of `file` as they are
- * stored, and what was computed, in the computing type, gradients of weights in its accumulator type. ATTN_ARGUMENT when it
- * cannot be created. */
+ * stored, and what was computed, in the computing type, gradients of weights in its accumulator type. ATTN_ARGUMENT
+ * when it cannot be created. */
 attn_status layer_write_computed(MPI_Comm comm, const attn_layer *layer, const layer_tensors *arrays,
                                  attn_layer_file *file, const char *path, attn_error *error);
 

@@ -506,6 +506,8 @@ def show_names(args):
 
 
 def read_layer(path):
+    if not os.path.isfile(path) or not h5py.is_hdf5(path):
+        raise Refused(f"{path}: not an HDF5 file; a layer file is needed")
     with h5py.File(path, "r") as file:
         if file.attrs.get("schema") not in ("attn-layer", b"attn-layer") or "weights" not in file:
             raise Refused(f"{path}: a file of schema attn-layer with weights is needed")

@@ -54,9 +54,9 @@ for array in expected/y expected/dx; do
     check "$array is wrong" grep -qE "$array .*FAIL at b 1, row 32, column 47: got .*, want 1e\+30" "$out"
     check "only that" holds "$out" '10 checked: 9 PASS, 1 FAIL'
 done
-for name in {query,key,value,out_proj}.{weight,bias}; do
+for name in query.weight key.bias value.weight out_proj.weight out_proj.bias; do
     cp "$ATTN_TEST_DATA/golden/causal_multihead.h5" bad.h5 && chmod u+w bad.h5
-    corrupt bad.h5 expected/weights/$name
+    corrupt bad.h5 "expected/weights/$name"
     expect 2 1 verify bad.h5
     check "$name is wrong" grep -qE "expected/weights/$name .*FAIL at row 4[67], column (0|4[67])" "$out"
     check "only that" holds "$out" '10 checked: 9 PASS, 1 FAIL'

@@ -80,7 +80,7 @@ void layer_tensors_release(layer_tensors *arrays)
     free(arrays->d_y);
     free(arrays->d_x);
     free(arrays->d_context);
-    *arrays = (layer_tensors){NULL};
+    *arrays = (layer_tensors){.x = NULL};
 }
 
 attn_status layer_tensors_read(const attn_layer *layer, attn_layer_file *file, layer_tensors *arrays, attn_error *error)

@@ -244,7 +244,8 @@ static attn_status move_weight(attn_layer_file *file, attn_layer_weight weight, 
     const attn_layer_dataset *const dataset = find(file, weight, &row);
     attn_segment one = {.begin = block->row_begin, .length = block->row_count};
     const attn_segments rows = {.list = &one, .count = 1, .rows = block->row_count};
-    const attn_weight_block columns = weight.bias ? (attn_weight_block){.column_count = 1} : *block;
+    const int64_t column_begin = weight.bias ? 0 : block->column_begin;
+    const int64_t column_count = weight.bias ? 1 : block->column_count;
     attn_status status = ATTN_OK;
 
     m.file = &file->file;
@@ -259,8 +260,8 @@ static attn_status move_weight(attn_layer_file *file, attn_layer_weight weight, 
     m.stored = weight.expected ? dataset->expected_type : dataset->stored;
     m.first = 2;
     memcpy(m.extents, (int64_t[4]){1, 1, dataset->rows, dataset->columns}, sizeof m.extents);
-    memcpy(m.begin, (int64_t[4]){0, 0, row, columns.column_begin}, sizeof m.begin);
-    memcpy(m.count, (int64_t[4]){1, 1, block->row_count, columns.column_count}, sizeof m.count);
+    memcpy(m.begin, (int64_t[4]){0, 0, row, column_begin}, sizeof m.begin);
+    memcpy(m.count, (int64_t[4]){1, 1, block->row_count, column_count}, sizeof m.count);
     m.rows = block->row_count > 0 ? &rows : NULL;
     return attn_move_array(&m, check_block(file, weight, m.name, block, error), error);
 }

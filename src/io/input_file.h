@@ -45,6 +45,6 @@ attn_status attn_input_header_share(MPI_Comm comm, attn_input_header *header, at
 attn_status attn_input_scan(const char *path, attn_input_header *header, attn_error *error);
 
 /* input_create.c: makes the file with its settings and arrays without content. By one process. ATTN_FILE. */
-attn_status attn_input_lay_out(const attn_together *file, const attn_input_header *header, attn_error *error);
+attn_status attn_input_lay_out(const attn_together *to, const attn_input_header *header, attn_error *error);
 
 #endif

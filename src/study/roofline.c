@@ -269,7 +269,7 @@ static void write_script(const roofline_drawing *d, const char *terminal, FILE *
         longest = strlen(d->names[p]) > longest ? strlen(d->names[p]) : longest;
         entries += first_of_group(d, p);
     }
-    columns = longest > 78 ? 1 : longest > 44 ? 2 : longest > 30 ? 3 : 4;
+    columns = longest > 54 ? 1 : longest > 33 ? 2 : longest > 23 ? 3 : 4; /* by the width of a letter */
     bottom = 0.155 + 0.031 * (double)((entries + (size_t)columns - 1) / (size_t)columns);
     fprintf(script, "set terminal %s\nset encoding utf8\nset datafile missing 'NaN'\n", terminal);
     fputs("set multiplot\nset key off\nset border 3 lw 1.2\nset grid lt 1 lw 0.6 lc rgb '#C8C8C8'\n"

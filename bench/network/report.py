@@ -221,6 +221,8 @@ def draw_exposed(study, folder):
         bound = key[0] * study.bound(pairs[-1][1])
         commands = [f"set arrow from {bound:.6g}, graph 0 to {bound:.6g}, graph 1 nohead lc '#666666' dt 3 lw 2",
                     f"set label 'bound: S = {bound:.0f}' at {bound:.6g}, graph 0.04 right offset -0.5,0"]
+        if bound > 1.1 * max(pair[0].seq for pair in pairs):  # beyond the panel, and of the next one
+            commands = [f"set label 'bound: S = {bound:.0f}' at graph 0.98, graph 0.04 right"]
         drawn.append((f"ring on {key[0]} hosts, {'causal, zigzag' if key[1] else 'full mask'}",
                       ["set yrange [0:100]", *commands], series))
     draw(folder, "exposed", drawn, "exchange-wait, % of total", "top right")

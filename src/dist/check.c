@@ -2,8 +2,9 @@
  *
  * The reference is computed where the keys are, row by row: (1) the owner of a query row gives it to all; (2) every
  * rank that holds keys of that head sums exp(s - max) over its own; (3) plain all-reduces bring maximum and sums
- * together; (4) every rank that holds the row in its o or lse compares. Nothing of the exchanges or kernels under test
- * is used. */
+ * together; (4) every rank that holds the row in its o or lse compares. Nothing of the exchanges is used, and of
+ * the kernels `reference` alone: under test itself, it is compared with its own sums in another order (its unit tests
+ * compare it with plain formulas). */
 #include <attn/comm.h>
 #include <attn/dist.h>
 

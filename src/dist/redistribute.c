@@ -260,7 +260,7 @@ void attn_redistribute_destroy(attn_redistribute *redistribute)
 }
 
 /* All threads read and write all of it: its pages are dealt to them by touching them first. Keys that do not come are
- * zeros from then on, which a ring may hand on. */
+ * zeros at first, and in a room that a ring borrows whatever came before: nobody sees them. */
 static attn_status allocate(size_t bytes, int threads, void **out, attn_error *error)
 {
     enum { PIECE = 1 << 16 };

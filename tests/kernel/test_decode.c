@@ -350,9 +350,29 @@ static void test_merge(void)
     }
 }
 
+/* A thousand merges, one after the other: lse is as exact as its type allows when what is lost is carried along, and
+ * so are the weights, of which each merge gives 1 / n to the next. */
+static void test_many_merges(void)
+{
+    enum { PARTS = 1000 };
+    const double start = 8.3, eps = attn_dtype_epsilon(ATTN_FLOAT32);
+    const float part_lse = (float)start, zero = 0, one = 1;
+    float o = 1, lse = part_lse, low = 0, plain_o = 1, plain_lse = part_lse;
+    double want;
+
+    for (int n = 1; n < PARTS; n++) {
+        attn_merge(ATTN_FLOAT32, 1, 1, &o, 1, &lse, &low, n % 2 != 0 ? &zero : &one, 1, &part_lse);
+        attn_merge(ATTN_FLOAT32, 1, 1, &plain_o, 1, &plain_lse, NULL, n % 2 != 0 ? &zero : &one, 1, &part_lse);
+    }
+    want = (double)part_lse + log(PARTS);
+    TEST_CLOSE(lse, want, 0.5 * eps); /* relative: half a unit in the last place */
+    CU_ASSERT(fabs((double)lse + low - want) < 1e-3 * fabs((double)plain_lse - want)); /* a test that sees it fail */
+    TEST_CLOSE(o, 0.5, 20 * eps);
+}
+
 static const attn_test tests[] = {
     {"shapes", test_shapes},        {"masks and scores", test_settings}, {"unseen keys", test_unseen_keys},
-    {"rows that move", test_moves}, {"the merge", test_merge},
+    {"rows that move", test_moves}, {"the merge", test_merge},           {"many merges", test_many_merges},
 };
 
 int main(int argc, char **argv)

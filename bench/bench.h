@@ -24,6 +24,7 @@ typedef attn_status subcommand_run(const bench *launch, int argc, char **argv, b
 #define SUBCOMMAND_LIST(X)                                                                                             \
     X(run, "time cases over ranks, shapes and algorithms; every result is validated")                                  \
     X(generate, "write an input file of random q, k and v")                                                            \
+    X(train, "train a layer on a task that attention over ranks must solve, timed by phase")                           \
     X(verify, "check input files against what they expect, or a float64 computation")                                  \
     X(probe, "measure what the machine can do at best: arithmetic and memory")                                         \
     X(report, "tables, pictures and exports of result files")                                                          \

@@ -69,7 +69,7 @@ struct options {
 };
 
 /* The default of an option as text, for which there is room where the sampler gives it; NULL when there is none. */
-static const char *default_text(option_key key, char room[DEFAULT_SIZE])
+static const char *default_text(const option_set *set, option_key key, char room[DEFAULT_SIZE])
 {
     const attn_sampler_options sampler = attn_sampler_defaults();
     const struct {
@@ -86,6 +86,9 @@ static const char *default_text(option_key key, char room[DEFAULT_SIZE])
             snprintf(room, DEFAULT_SIZE, "%.10g", rows[i].value);
             return room;
         }
+    for (size_t i = 0; i < set->default_count; i++)
+        if (set->defaults[i].key == key)
+            return set->defaults[i].text;
     return specs[key].fallback;
 }
 
@@ -156,7 +159,7 @@ static attn_status open_context(const option_set *set, int argc, char **argv, op
     for (int i = 0; i < argc; i++)
         given->arguments[i] = argv[i];
     for (int key = 0; key < OPTION_COUNT; key++)
-        given->fallback[key] = default_text((option_key)key, given->room[key]);
+        given->fallback[key] = default_text(set, (option_key)key, given->room[key]);
     fill_table(set, given->table);
     given->context = poptGetContext(argv[0], argc, given->arguments, given->table, 0);
     return given->context != NULL ? ATTN_OK : attn_error_set(error, ATTN_MEMORY, "no memory for the options");
@@ -282,11 +285,11 @@ static void print_wrapped(const char *text, int left)
     printf("\n");
 }
 
-static void print_option(const option_spec *spec)
+static void print_option(const option_set *set, const option_spec *spec)
 {
     const option_key key = (option_key)(spec - specs);
     char left[HELP_COLUMN + 32], right[1024], names[512] = "", room[DEFAULT_SIZE];
-    const char *fallback = default_text(key, room);
+    const char *fallback = default_text(set, key, room);
     size_t used;
 
     snprintf(left, sizeof left, "  %s%s%s", spec->label, spec->value != NULL ? " " : "",
@@ -326,7 +329,7 @@ void options_help(const option_set *set)
         if ((int)spec->group != group)
             printf("\n%s\n", group_words[spec->group]);
         group = (int)spec->group;
-        print_option(spec);
+        print_option(set, spec);
         lists = lists || (spec->value != NULL && strcmp(spec->value, "LIST") == 0);
     }
     if (lists) {

@@ -36,9 +36,14 @@
       "packed documents: a number of equal ones, or lengths as fixed:N, uniform:LO:HI, lognormal:MEDIAN:SIGMA; "       \
       "0: off")                                                                                                        \
     X(DROPOUT, PROBLEM, "dropout", "LIST", "0", "probability with which a weight is dropped, by --seed; 0: off")       \
+    X(EMBED_DIM, PROBLEM, "embed-dim", "N", "64", "width of the layer's input, half of it for keys, half for values")  \
+    X(VALUES, PROBLEM, "values", "N", "8", "values that a key can be bound to")                                        \
     X(INPUT, PROBLEM, "input", "FILE", NULL, "take q, k, v and all settings from an input file")                       \
     X(SEED, PROBLEM, "seed", "N", "0", "seed of data, lengths, dropout, case order and checked rows")                  \
     X(PASS, WHAT, "pass", "NAME", "[forward]", "what to compute")                                                      \
+    X(STEPS, WHAT, "steps", "N", "200", "steps of the training, with those before --resume")                           \
+    X(LEARNING_RATE, WHAT, "learning-rate", "X", "0.01", "of AdamW")                                                   \
+    X(WEIGHT_DECAY, WHAT, "weight-decay", "X", "0", "of AdamW: the share of a weight that a step takes away")          \
     X(KERNEL, WHAT, "kernel", "NAMES", "auto", "one rank's computation (see attnbench list)")                          \
     X(PROBE, WHAT, "probe", "NAMES", "all", "what to measure")                                                         \
     X(THREADS, WHAT, "threads", "LIST", "[allowed cores / ranks of the launch on them]", "OpenMP threads of a rank")   \
@@ -93,6 +98,11 @@
     X(JSON, OUT, "json", "FILE", NULL, "google-benchmark's JSON; with - on stdout, the table on stderr")               \
     X(CSV, OUT, "csv", "FILE", NULL, "all factors and outcomes; with - on stdout, the table on stderr")                \
     X(EXTRAP, OUT, "extrap", "FILE", NULL, "points of the scaling series for Extra-P, as JSON Lines (FILE.jsonl)")     \
+    X(CURVE, OUT, "plot", "FILE", NULL,                                                                                \
+      "draw the loss over the steps, beside that of the training files given: FILE.png, FILE.svg or FILE.pdf (needs "  \
+      "gnuplot)")                                                                                                      \
+    X(CHECKPOINT_EVERY, OUT, "checkpoint-every", "N", "0", "write --output after every N steps; 0: at the end")        \
+    X(CONTINUE, OUT, "resume", NULL, NULL, "continue the training in --output, where there is one")                    \
     X(RESUME, OUT, "resume", NULL, NULL, "continue --output: finished cases are not run again")                        \
     X(QUIET, OUT, "quiet", NULL, NULL, "no progress and no warnings")                                                  \
     X(HELP, OUT, "help", NULL, NULL, "show this help; also -h")
@@ -104,6 +114,12 @@ typedef enum option_key {
         OPTION_COUNT
 } option_key;
 
+/* A default that an option has in one subcommand. */
+typedef struct option_default {
+    option_key key;
+    const char *text;
+} option_default;
+
 /* What a subcommand accepts; constant. --help is always taken. */
 typedef struct option_set {
     const char *usage;      /* "attnbench run [OPTION...]" */
@@ -111,6 +127,8 @@ typedef struct option_set {
     const char *examples;   /* lines */
     const option_key *keys; /* [count] */
     size_t count;
+    const option_default *defaults; /* [default_count] in place of those of the list */
+    size_t default_count;
     bool takes_files; /* whether arguments beside options are accepted */
 } option_set;
 

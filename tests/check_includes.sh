@@ -44,10 +44,10 @@ BEGIN {
     owner("dist", "cache comm dist tuning")
     owner("layer", "explain layer optimiser train")
     owner("measure", "sampler statistics probe metric")
-    owner("io", "input layer_file result")
+    owner("io", "input layer_file result training_file")
     owner("study", "study")
     owner("all", "attn")
-    mark(with_mpi, "attn cache comm dist explain input layer layer_file train tuning")
+    mark(with_mpi, "attn cache comm dist explain input layer layer_file train training_file tuning")
     mark(mpi_folder, "dist layer io")
     # Libraries, and the only folders that may use each.
     library("^(hdf5|hdf5_hl|H5[A-Za-z]+)\\.h$", "HDF5", "io")

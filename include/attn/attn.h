@@ -48,6 +48,7 @@
 #include <attn/status.h>
 #include <attn/study.h>
 #include <attn/train.h>
+#include <attn/training_file.h>
 #include <attn/tuning.h>
 #include <attn/version.h>
 

@@ -88,6 +88,21 @@ ATTN_API attn_status attn_study_check_timelines(const attn_results *results, att
  * attn_study_plot_scaling otherwise; nothing can be drawn where no case has a timeline. */
 ATTN_API attn_status attn_study_plot_timeline(const attn_results *results, const char *path, attn_error *error);
 
+/* Checks that a picture can have this name: .png, .svg or .pdf at its end. ATTN_ARGUMENT. */
+ATTN_API attn_status attn_study_check_picture(const char *path, attn_error *error);
+
+/* A number for each step of something, from step 1 on; everything is borrowed. */
+typedef struct attn_curve {
+    const char *name;
+    const double *values; /* [count]; what is not finite is left out */
+    int64_t count;
+} attn_curve;
+
+/* Draws curves over their steps, on a logarithmic axis where they span more than a factor of ten. As
+ * attn_study_plot_scaling otherwise. */
+ATTN_API attn_status attn_study_plot_curves(const attn_curve *curves, size_t count, const char *x_label,
+                                            const char *y_label, const char *path, attn_error *error);
+
 /* Attention weights to be drawn: some rows and keys of some heads of one sequence; everything is borrowed. */
 typedef struct attn_weight_map {
     const double *weights;        /* [heads,seq,kv_seq], 0 to 1 */

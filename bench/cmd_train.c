@@ -32,10 +32,9 @@ static const option_set set = {
         "forward, cross-entropy, backward and AdamW, on new random sequences; weights are kept in float32 where "
         "--dtype is bfloat16. --output keeps the curve, the times and all that --resume needs to go on with the "
         "same bits.",
-    .examples =
-        "  attnbench train\n"
-        "  mpirun -n 4 attnbench train --causal --grid 4x1 --steps 400 --output recall.h5 --checkpoint-every 100\n"
-        "  mpirun -n 4 attnbench train --causal --grid 4x1 --steps 800 --output recall.h5 --resume --plot recall.png\n",
+    .examples = "  attnbench train\n"
+                "  mpirun -n 4 attnbench train --causal --grid 4x1 --output recall.h5 --checkpoint-every 50\n"
+                "  mpirun -n 4 attnbench train --causal --grid 4x1 --steps 400 --output recall.h5 --resume\n",
     .keys = keys,
     .count = sizeof keys / sizeof keys[0],
     .defaults = defaults,

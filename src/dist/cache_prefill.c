@@ -106,28 +106,30 @@ static attn_status make_copies(prefill *of, attn_error *error)
     return ATTN_OK;
 }
 
-/* Everything that a rank may fail at alone. */
-static attn_status make(prefill *of, attn_prefill way, attn_error *error)
+/* What a rank may fail at alone; the caller agrees on the outcome. */
+static attn_status make_local(prefill *of, attn_prefill way, attn_error *error)
 {
     const attn_cache *cache = of->cache;
     attn_status status = ATTN_OK;
-    attn_group group;
 
     if (way == ATTN_PREFILL_AUTO)
         status = attn_cache_choose(cache, of->tokens, &way, error);
     of->keys = way == ATTN_PREFILL_KV && cache->plan.grid.seq > 1;
     if (status == ATTN_OK)
         status = lay_out(of, error);
-    if (status == ATTN_OK)
-        status = make_copies(of, error);
-    if (status != ATTN_OK)
-        return status;
-    group = (attn_group){.comm = cache->seq_comm,
-                         .plan = &of->plan,
-                         .part = &of->part,
-                         .needs = of->needs,
-                         .message_bytes = cache->message_bytes,
-                         .dkv_dtype = of->plan.problem.dtype};
+    return status == ATTN_OK ? make_copies(of, error) : status;
+}
+
+/* Collective over the sequence group: all ranks have come here. */
+static attn_status create_exchange(prefill *of, attn_error *error)
+{
+    const attn_group group = {.comm = of->cache->seq_comm,
+                              .plan = &of->plan,
+                              .part = &of->part,
+                              .needs = of->needs,
+                              .message_bytes = of->cache->message_bytes,
+                              .dkv_dtype = of->plan.problem.dtype};
+
     return attn_exchange_of(&of->plan)->ops->create(&group, &of->exchange, error);
 }
 
@@ -187,9 +189,12 @@ attn_status attn_cache_prefill(attn_cache *cache, int64_t tokens, attn_prefill w
 
     if (status != ATTN_OK)
         return status;
-    status = attn_comm_agree(cache->comm, make(&of, way, error), error);
+    status = attn_comm_agree(cache->comm, make_local(&of, way, error), error);
+    if (status == ATTN_OK)
+        status = attn_comm_agree(cache->comm, create_exchange(&of, error), error);
     if (status == ATTN_OK)
         status = run(cache, &of, buffers, seconds, error);
-    drop(&of);
+    if (status != ATTN_MPI) /* transfers may be under way then, which write to what would be freed */
+        drop(&of);
     return status;
 }

@@ -156,12 +156,27 @@ static attn_status check_node(const attn_group *group, attn_error *error)
     return status;
 }
 
+/* The memory that a system has for sharing is often less than its memory: another exchange may run all the same. */
+static attn_status allocate_window(shared_state *state, int64_t bytes, MPI_Info info, attn_error *error)
+{
+    char text[MPI_MAX_ERROR_STRING];
+    void *own = NULL;
+    int length = 0;
+    const int code =
+        MPI_Win_allocate_shared(bytes > 0 ? (MPI_Aint)bytes : 1, 1, info, state->base.group.comm, &own, &state->window);
+
+    if (code == MPI_SUCCESS)
+        return ATTN_OK;
+    MPI_Error_string(code, text, &length);
+    return attn_error_set(error, ATTN_MEMORY, "exchange shared: MPI shares no window of %lld bytes: %.*s",
+                          (long long)bytes, length, text);
+}
+
 static attn_status make_window(shared_state *state, attn_error *error)
 {
     const attn_group *group = &state->base.group;
     const int64_t bytes = segment_bytes(group->plan, group->needs, group->part);
     MPI_Info info = MPI_INFO_NULL;
-    void *own = NULL;
     attn_status status = attn_comm_check(MPI_Info_create(&info), "MPI_Info_create", error);
 
     if (status != ATTN_OK)
@@ -169,10 +184,10 @@ static attn_status make_window(shared_state *state, attn_error *error)
     /* Each segment has pages of its own, which its rank touches first. */
     status = attn_comm_check(MPI_Info_set(info, "alloc_shared_noncontig", "true"), "MPI_Info_set", error);
     if (status == ATTN_OK)
-        status = attn_comm_check(
-            MPI_Win_allocate_shared(bytes > 0 ? (MPI_Aint)bytes : 1, 1, info, group->comm, &own, &state->window),
-            "MPI_Win_allocate_shared", error);
+        status = attn_comm_agree(group->comm, allocate_window(state, bytes, info, error), error);
     MPI_Info_free(&info);
+    if (status != ATTN_OK)
+        state->window = MPI_WIN_NULL; /* freeing it is collective, and others may have none */
     if (status == ATTN_OK)
         status =
             attn_comm_check(MPI_Win_set_errhandler(state->window, MPI_ERRORS_RETURN), "MPI_Win_set_errhandler", error);

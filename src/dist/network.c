@@ -258,12 +258,13 @@ attn_status attn_network_measure(MPI_Comm comm, int node_ranks, attn_link *node,
         one.at = place_of(rank, ranks, of_node, false);
         status = measure_link(&one, &busy, network, error);
     }
+    release_work(&busy);
+    if (status == ATTN_MPI) /* messages may be under way, which write to what would be freed */
+        return status;
     attn_transfers_release(&one.transfers);
     free(one.out);
     free(one.in);
-    release_work(&busy);
-    if (status != ATTN_MPI)
-        attn_comm_free(&one.comm);
+    attn_comm_free(&one.comm);
     return status;
 }
 

@@ -14,6 +14,17 @@
 
 static double sent_bytes, sent_messages;
 
+/* Where > 0, so many more allocations succeed on this rank. */
+static int allocations;
+
+void *__real_attn_aligned_alloc(size_t bytes);
+void *__wrap_attn_aligned_alloc(size_t bytes);
+
+void *__wrap_attn_aligned_alloc(size_t bytes)
+{
+    return allocations > 0 && --allocations == 0 ? NULL : __real_attn_aligned_alloc(bytes);
+}
+
 int MPI_Isend(const void *data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm, MPI_Request *request)
 {
     int size;
@@ -449,6 +460,45 @@ static void test_what_travels(void)
     fixture_drop(&f);
 }
 
+/* Memory that one rank alone has not, early or late: all are told, and the cache goes on. */
+static void test_memory(void)
+{
+    static const attn_prefill ways[] = {ATTN_PREFILL_KV, ATTN_PREFILL_Q};
+    enum { SEVERAL = 6 };
+    const attn_cache_setup setup = usual_setup(LENGTH);
+    const int rank = attn_comm_rank(MPI_COMM_WORLD), ranks = attn_comm_size(MPI_COMM_WORLD);
+    fixture f = fixture_make(&setup.problem);
+
+    for (int n = 0; n < 2 * SEVERAL && ranks > 1; n++) {
+        double seconds[ATTN_PHASE_COUNT], failures;
+        attn_segments *rows;
+        attn_cache *cache;
+        attn_status status;
+        tokens of;
+
+        TEST_OK(attn_cache_create(MPI_COMM_WORLD, &setup, &cache, &attn_test_error));
+        TEST_OK(attn_cache_rows(cache, LENGTH, &rows, &attn_test_error));
+        of = take(&f, cache->part, rows);
+        allocations = rank == ranks - 1 ? 1 + n / 2 : 0;
+        status = attn_cache_prefill(cache, LENGTH, ways[n % 2], &of.buffers, seconds, &attn_test_error);
+        failures = status != ATTN_OK;
+        allocations = 0;
+        TEST_OK(attn_comm_sum(MPI_COMM_WORLD, &failures, 1, &attn_test_error));
+        CU_ASSERT(failures == 0 || failures == ranks);
+        CU_ASSERT(n > 1 || status == ATTN_MEMORY); /* the first allocation is made before anything is sent */
+        if (status != ATTN_OK) {
+            CU_ASSERT_EQUAL(status, ATTN_MEMORY);
+            CU_ASSERT_EQUAL(attn_cache_tokens(cache), 0);
+            TEST_OK(attn_cache_prefill(cache, LENGTH, ways[n % 2], &of.buffers, seconds, &attn_test_error));
+        }
+        compare(&f, cache->part, rows, &of);
+        drop(&of);
+        attn_segments_destroy(rows);
+        attn_cache_destroy(cache);
+    }
+    fixture_drop(&f);
+}
+
 /* Over all ranks, every token is kept once, and none keeps more than a block more than another. */
 static void test_balance(void)
 {
@@ -482,7 +532,7 @@ static void test_balance(void)
 static const attn_test tests[] = {
     {"shapes and blocks", test_shapes},  {"types", test_types},       {"masks and scores", test_masks_and_scores},
     {"kernels", test_kernels},           {"a full cache", test_full}, {"refusals", test_refusals},
-    {"what travels", test_what_travels}, {"balance", test_balance},
+    {"what travels", test_what_travels}, {"balance", test_balance},   {"memory on one rank", test_memory},
 };
 
 int main(int argc, char **argv)

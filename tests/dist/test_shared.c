@@ -20,6 +20,16 @@ int MPI_Comm_split_type(MPI_Comm comm, int type, int key, MPI_Info info, MPI_Com
     return PMPI_Comm_split_type(comm, type, key, info, out);
 }
 
+/* Whether the last rank is told that there is no window. */
+static bool last_fails;
+
+int MPI_Win_allocate_shared(MPI_Aint bytes, int unit, MPI_Info info, MPI_Comm comm, void *memory, MPI_Win *out)
+{
+    const int code = PMPI_Win_allocate_shared(bytes, unit, info, comm, memory, out);
+
+    return last_fails && attn_comm_rank(comm) + 1 == attn_comm_size(comm) ? MPI_ERR_NO_MEM : code;
+}
+
 static attn_plan make_plan(const attn_problem *problem, int head, attn_pass way)
 {
     const int ranks = attn_comm_size(MPI_COMM_WORLD);
@@ -127,10 +137,30 @@ static void test_nodes(void)
     attn_dist_destroy(dist);
 }
 
+/* A system that shares too little memory leaves a case out, on all ranks alike, and the next one runs. */
+static void test_no_window(void)
+{
+    attn_problem problem = PROBLEM(1, 2, 2, 16, 16, 4, 4, ATTN_FLOAT32);
+    const attn_plan plan = make_plan(&problem, 1, ATTN_PASS_FORWARD);
+    attn_error error = ATTN_ERROR_INIT;
+    attn_dist *dist;
+
+    if (plan.ranks == 1)
+        return; /* nothing is exchanged */
+    last_fails = true;
+    CU_ASSERT_EQUAL(attn_dist_create(MPI_COMM_WORLD, &plan, &dist, &error), ATTN_MEMORY);
+    last_fails = false;
+    CU_ASSERT_PTR_NULL(dist);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error.message, "exchange shared"));
+    TEST_OK(attn_dist_create(MPI_COMM_WORLD, &plan, &dist, &attn_test_error));
+    attn_dist_destroy(dist);
+}
+
 static const attn_test tests[] = {
     {"keys in the exchange's memory are not copied", test_own_memory},
     {"nothing is sent", test_prediction},
     {"a group on two nodes is refused", test_nodes},
+    {"no window on one rank", test_no_window},
 };
 
 int main(int argc, char **argv)

@@ -3,6 +3,7 @@
 #
 #   bench/peers/run.sh [--quick] [OPTIONS of peers.py]      --help lists them
 #   bench/peers/run.sh --distributed [OPTIONS of distributed.py]      two processes, beside PyTorch with gloo
+#   bench/peers/run.sh --layers [OPTIONS of layers.py]      a layer, beside eight ways to write it with PyTorch
 #
 # Builds the library in build/peers and installs the packages of requirements.txt in build/peers-venv (3.1 GB to fetch,
 # 5.5 GB of disk, once). Leaves all times in build/peers/peers.json and build/peers/peers.csv. Exit 0: all results are
@@ -31,6 +32,10 @@ fi
 
 # What PyTorch compiles stays in build/, and is compiled by no processes that go on waiting.
 export PYTHONDONTWRITEBYTECODE=1 TORCHINDUCTOR_CACHE_DIR=$root/build/peers/inductor TORCHINDUCTOR_COMPILE_THREADS=1
+if [ "${1:-}" = --layers ]; then
+    shift
+    exec "$python" "$here/layers.py" --library "$root/build/peers/attn_peer.so" "$@"
+fi
 if [ "${1:-}" = --distributed ]; then
     shift
     # shellcheck source=jobs/mpi-env.sh

@@ -70,7 +70,8 @@ while read -r picture; do
     fi
     check "$picture: is in the page" holds "$page" "(images/$picture)"
 done < <(sed -n 's/^\$ .*--plot \([^ ]*\).*/\1/p' "$page")
-for picture in "$(dirname "$page")"/images/*; do
-    check "$picture: drawn by a command" grep -q "^\$ .*--plot $(basename "$picture") " "$page"
-done
+while read -r picture; do
+    check "$picture: is there" test -s "$(dirname "$page")/images/$picture"
+    check "$picture: drawn by a command" grep -q "^\$ .*--plot $picture " "$page"
+done < <(sed -n 's/.*(images\/\([^)]*\)).*/\1/p' "$page")
 finish

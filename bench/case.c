@@ -196,6 +196,11 @@ static attn_status check_least_memory(const bench_case *one, attn_error *error)
     return compare_memory(one, arrays + starts * sizeof(int64_t) * one->group->node_ranks, "at least ", error);
 }
 
+attn_status bench_case_check_memory(const bench_case *one, attn_error *error)
+{
+    return compare_memory(one, one->prediction.memory * one->group->node_ranks, "", error);
+}
+
 attn_status bench_case_load(const sweep *lists, bench_case *one, attn_error *error)
 {
     attn_status status = ATTN_OK;
@@ -244,7 +249,7 @@ static attn_status prepare(const sweep *lists, const attn_machine *machine, benc
         lists->pass == ATTN_PASS_BACKWARD ? attn_flops_backward(&out->problem) : attn_flops_forward(&out->problem);
     out->bytes = roofs_bytes(out);
     status = attn_plan_predict_all(&out->plan, &out->prediction, error);
-    return status == ATTN_OK ? compare_memory(out, out->prediction.memory * out->group->node_ranks, "", error) : status;
+    return status == ATTN_OK ? bench_case_check_memory(out, error) : status;
 }
 
 attn_status bench_case_create(const bench *launch, const sweep *lists, const sweep_point *point,

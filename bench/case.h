@@ -40,6 +40,9 @@ void bench_case_release(bench_case *one);
 attn_status bench_case_load(const sweep *lists, bench_case *one, attn_error *error);
 void bench_case_unload(bench_case *one);
 
+/* Compares what the prediction of a case takes with what is free on a node. The same on all ranks. ATTN_UNSUPPORTED. */
+attn_status bench_case_check_memory(const bench_case *one, attn_error *error);
+
 /* Makes the problem of a point for `ranks` ranks. Not collective. ATTN_ARGUMENT when it is not valid. */
 attn_status bench_case_problem(const sweep *lists, const sweep_point *point, int ranks, bench_case *out,
                                attn_error *error);

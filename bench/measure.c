@@ -144,6 +144,8 @@ static attn_status predict(const measure_context *context, bench_case *one, meas
                                   &made->tuning, error);
         if (status == ATTN_OK)
             status = attn_comm_agree(comm, attn_plan_predict_all(&one->plan, &one->prediction, error), error);
+        if (status == ATTN_OK) /* the same on all ranks */
+            status = bench_case_check_memory(one, error);
     }
     return status == ATTN_OK
                ? attn_comm_agree(comm, attn_plan_estimate(&one->plan, &machine, &made->estimate, error), error)

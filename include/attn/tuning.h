@@ -56,7 +56,8 @@ typedef struct attn_tuning {
 
 /* Collective over comm, of any size. Makes a plan as FFTW does: by rule, by estimate or by measuring. Measuring runs
  * those candidates whose estimates are within ATTN_TUNING_REACH of the best, at most ATTN_TUNING_MOST, on random
- * numbers in arrays of its own, and takes the fastest. Where options leave nothing open there is nothing to measure.
+ * numbers in arrays of its own, and takes the fastest; none beyond machine->memory: where all are, nothing is run and
+ * the plan is the model's choice. Where options leave nothing open there is nothing to measure.
  *   problem  in, the same on every rank, copied; its arrays are borrowed by the plan
  *   machine  in, the same on every rank; NULL: it is measured first, unless the mode is by rule
  *   out      out, the same on every rank, unchanged on failure

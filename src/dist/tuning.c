@@ -157,9 +157,10 @@ static attn_status try_plan(MPI_Comm comm, const attn_plan *plan, double *out, a
     return status == ATTN_OK ? ATTN_OK : attn_error_set(error, status, "%s", why.message);
 }
 
-/* Runs the candidates and takes the fastest; the first is the model's choice. */
-static attn_status measure(MPI_Comm comm, const attn_candidate *list, size_t count, attn_plan *out, attn_tuning *report,
-                           attn_error *error)
+/* Runs the candidates and takes the fastest; the first is the model's choice. Those beyond the memory stand last and
+ * are not run: they would take the memory of the others, or end the program. */
+static attn_status measure(MPI_Comm comm, const attn_candidate *list, size_t count, double memory, attn_plan *out,
+                           attn_tuning *report, attn_error *error)
 {
     const double reach = (1 + ATTN_TUNING_REACH) * list[0].estimate.seconds;
     size_t best = 0;
@@ -168,7 +169,7 @@ static attn_status measure(MPI_Comm comm, const attn_candidate *list, size_t cou
     for (size_t n = 0; status == ATTN_OK && n < count && report->tried < ATTN_TUNING_MOST; n++) {
         double seconds;
 
-        if (list[n].estimate.seconds > reach)
+        if (list[n].estimate.seconds > reach || (memory > 0 && list[n].estimate.memory > memory))
             continue;
         status = try_plan(comm, &list[n].plan, &seconds, error);
         if (status != ATTN_OK || seconds <= 0)
@@ -224,7 +225,7 @@ attn_status attn_plan_create(MPI_Comm comm, const attn_problem *problem, const a
         status = attn_plan_candidates(problem, ranks, options, machine, &list, &count, error);
         status = attn_comm_agree(comm, status, error);
         if (status == ATTN_OK && mode == ATTN_PLAN_MODE_MEASURE) {
-            status = measure(comm, list, count, &plan, &made, error);
+            status = measure(comm, list, count, machine->memory, &plan, &made, error);
         } else if (status == ATTN_OK) {
             plan = list[0].plan;
             made.predicted = list[0].estimate.seconds;

@@ -6,6 +6,7 @@
 #include <attn/tuning.h>
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool positive(double value)
@@ -141,11 +142,46 @@ static void test_given_machine(void)
         ATTN_UNSUPPORTED);
 }
 
+/* What is beyond the memory is not run: with room for one candidate alone it is taken, with none nothing is tried. */
+static void test_memory(void)
+{
+    const int ranks = attn_comm_size(MPI_COMM_WORLD);
+    attn_machine machine = attn_machine_default();
+    const attn_problem problem = small_problem(ATTN_FLOAT32);
+    const attn_plan_options options = {.grid = {ranks, 1}};
+    attn_plan_totals totals = {.memory = INFINITY};
+    attn_candidate *list;
+    attn_tuning report;
+    attn_plan plan;
+    size_t count;
+    double least = INFINITY;
+
+    if (ranks == 1)
+        return; /* there is nothing to choose */
+    TEST_OK(attn_plan_candidates(&problem, ranks, &options, &machine, &list, &count, &attn_test_error));
+    for (size_t n = 0; n < count; n++)
+        least = fmin(least, list[n].estimate.memory);
+    free(list);
+    machine.memory = least;
+    TEST_OK(attn_plan_create(MPI_COMM_WORLD, &problem, &options, ATTN_PLAN_MODE_MEASURE, &machine, &plan, &report,
+                             &attn_test_error));
+    CU_ASSERT(report.tried >= 1);
+    TEST_OK(attn_plan_predict_all(&plan, &totals, &attn_test_error));
+    CU_ASSERT(totals.memory <= machine.memory);
+    machine.memory = 1;
+    TEST_OK(attn_plan_create(MPI_COMM_WORLD, &problem, &options, ATTN_PLAN_MODE_MEASURE, &machine, &plan, &report,
+                             &attn_test_error));
+    CU_ASSERT_EQUAL(report.tried, 0);
+    CU_ASSERT_EQUAL(report.measured, 0);
+    CU_ASSERT_EQUAL(plan.ranks, ranks);
+}
+
 static const attn_test tests[] = {
     {"network", test_network},
     {"rates", test_rates},
     {"by rule, estimate and measuring", test_modes},
     {"a machine that is given", test_given_machine},
+    {"memory", test_memory},
 };
 
 int main(int argc, char **argv)

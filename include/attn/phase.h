@@ -21,7 +21,7 @@ extern "C" {
     X(EXCHANGE, "exchange", "starting and driving the exchange of the sequence group")                                 \
     X(EXCHANGE_WAIT, "exchange-wait", "waiting for the exchange with nothing to compute")                              \
     X(MERGE, "merge", "merging partial results")                                                                       \
-    X(COMBINE, "combine", "bringing head outputs together in the head group")                                          \
+    X(COMBINE, "combine", "bringing head outputs, or gradients of shared heads, together in the head group")           \
     X(IMBALANCE_WAIT, "imbalance-wait",                                                                                \
       "from this rank's end until all have ended, with the barrier that tells it; outside total")                      \
     X(PROJECTION, "projection",                                                                                        \

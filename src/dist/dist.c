@@ -272,7 +272,7 @@ attn_status attn_dist_backward(attn_dist *dist, const attn_dist_backward_buffers
     status = attn_exchange_of(&dist->plan)->ops->backward(dist->exchange, &call, &laps, error);
     if (status == ATTN_OK) {
         status = attn_gradients_merge(dist->gradients, buffers, error);
-        attn_lap(&laps, ATTN_PHASE_MERGE);
+        attn_lap(&laps, ATTN_PHASE_COMBINE);
     }
     seconds[ATTN_PHASE_TOTAL] = laps.last - laps.begin;
     return status;

@@ -47,6 +47,21 @@ static bool grow(double **array, int64_t steps, int64_t width)
     return more != NULL;
 }
 
+/* Times of one step, [ranks,phases], from those of fewer ranks and phases. */
+static void place_times(double *to, int64_t ranks, int64_t phases, const double *from, int64_t from_ranks,
+                        int64_t from_phases)
+{
+    for (int64_t rank = 0; rank < ranks; rank++)
+        for (int64_t phase = 0; phase < phases; phase++) {
+            double *const time = &to[rank * phases + phase];
+
+            if (rank >= from_ranks)
+                *time = NAN;
+            else
+                *time = phase < from_phases ? from[rank * from_phases + phase] : 0;
+        }
+}
+
 /* Times of the steps so far for more ranks or phases, with room for as many steps as grow has made. */
 static bool widen(attn_training_record *record, int64_t ranks, int64_t phases)
 {
@@ -57,16 +72,12 @@ static bool widen(attn_training_record *record, int64_t ranks, int64_t phases)
         room *= 2;
     if (!attn_int64_multiply(room, ranks * phases, &count) || (uint64_t)count > SIZE_MAX / sizeof *wide)
         return false;
-    wide = malloc((size_t)count * sizeof *wide);
+    wide = malloc((size_t)count * sizeof *wide + 1);
     if (wide == NULL)
         return false;
-    for (int64_t n = 0; n < record->steps * ranks * phases; n++) {
-        const int64_t step = n / (ranks * phases), rank = n / phases % ranks, phase = n % phases;
-
-        wide[n] = rank >= record->ranks     ? NAN
-                  : phase >= record->phases ? 0
-                                            : record->seconds[(step * record->ranks + rank) * record->phases + phase];
-    }
+    for (int64_t step = 0; step < record->steps; step++)
+        place_times(wide + step * ranks * phases, ranks, phases,
+                    record->seconds + step * record->ranks * record->phases, record->ranks, record->phases);
     free(record->seconds);
     record->seconds = wide;
     record->ranks = ranks;
@@ -89,14 +100,7 @@ attn_status attn_training_record_append(attn_training_record *record, const attn
                               (long long)record->steps + 1);
     record->loss[record->steps] = step->loss;
     record->accuracy[record->steps] = step->accuracy;
-    for (int64_t n = 0; n < most * phases; n++) {
-        const int64_t rank = n / phases, phase = n % phases;
-
-        record->seconds[record->steps * most * phases + n] = rank >= ranks ? NAN
-                                                             : phase >= ATTN_PHASE_COUNT
-                                                                 ? 0
-                                                                 : seconds[rank * ATTN_PHASE_COUNT + phase];
-    }
+    place_times(record->seconds + record->steps * most * phases, most, phases, seconds, ranks, ATTN_PHASE_COUNT);
     record->steps++;
     return ATTN_OK;
 }

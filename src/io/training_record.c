@@ -39,7 +39,8 @@ static bool grow(double **array, int64_t steps, int64_t width)
 
     if (!full)
         return true;
-    if (!attn_int64_multiply(room, width, &bytes) || !attn_int64_multiply(bytes, (int64_t)sizeof(double), &bytes))
+    if (!attn_int64_multiply(room, width, &bytes) || !attn_int64_multiply(bytes, (int64_t)sizeof(double), &bytes) ||
+        bytes == 0)
         return false;
     more = realloc(*array, (size_t)bytes);
     if (more != NULL)
@@ -70,9 +71,9 @@ static bool widen(attn_training_record *record, int64_t ranks, int64_t phases)
 
     while (room < record->steps)
         room *= 2;
-    if (!attn_int64_multiply(room, ranks * phases, &count) || (uint64_t)count > SIZE_MAX / sizeof *wide)
+    if (!attn_int64_multiply(room, ranks * phases, &count) || count == 0 || (uint64_t)count > SIZE_MAX / sizeof *wide)
         return false;
-    wide = malloc((size_t)count * sizeof *wide + 1);
+    wide = malloc((size_t)count * sizeof *wide);
     if (wide == NULL)
         return false;
     for (int64_t step = 0; step < record->steps; step++)

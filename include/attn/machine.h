@@ -40,7 +40,7 @@ typedef struct attn_link {
 
 /* The rate of a kernel. */
 typedef struct attn_rate {
-    double flops; /* FLOP/s on one core, as FLOPs are counted from the mask; 0: not known */
+    double flops; /* FLOP/s on one core, as FLOPs are counted from the mask; 0: not known, the default */
     attn_origin origin;
 } attn_rate;
 
@@ -49,7 +49,7 @@ typedef struct attn_machine {
     int cores;             /* of a node; 0: one for each thread */
     attn_link node;        /* between ranks of a node */
     attn_link network;     /* between ranks of different nodes */
-    double copy_bandwidth; /* B/s at which a rank copies memory */
+    double copy_bandwidth; /* B/s at which a rank copies memory; 0: not known, the default */
     attn_origin copy_origin;
     double memory; /* bytes that a rank may take; 0: no limit */
 } attn_machine;

@@ -143,7 +143,9 @@ typedef struct attn_plan_totals {
     double imbalance; /* largest pairs of a rank over their mean; 1 without any */
 } attn_plan_totals;
 
-/* Predicts for all ranks together. O(Sq) for each batch that differs from others by its kv_len, and O(ranks).
+/* Predicts for all ranks together. With p = grid.seq and R runs of rows in all parts, p to Sq by the layout: O(Sq +
+ * p R log R) for each batch that differs from others by its kv_len, and for each rank O(p) with most exchanges, O(p^2)
+ * with `hierarchical`, O(p^2 log p) with `tree`, O(p^2 + R log R) with `hybrid` and O(R log R) with `halo`.
  * ATTN_MEMORY. */
 ATTN_API attn_status attn_plan_predict_all(const attn_plan *plan, attn_plan_totals *out, attn_error *error);
 

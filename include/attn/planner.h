@@ -23,8 +23,8 @@ typedef struct attn_estimate {
     double memory;   /* bytes, as attn_plan_totals */
 } attn_estimate;
 
-/* Estimates a plan. O(Sq) for each batch that differs from others by its kv_len, and O(ranks).
- * ATTN_MEMORY. */
+/* Estimates a plan. As long as attn_plan_predict_all takes at most, as ranks that are alike are looked at once.
+ * ATTN_ARGUMENT for a machine with a number that is negative, not finite, or a share beyond 1; ATTN_MEMORY. */
 ATTN_API attn_status attn_plan_estimate(const attn_plan *plan, const attn_machine *machine, attn_estimate *out,
                                         attn_error *error);
 

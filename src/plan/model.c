@@ -144,8 +144,43 @@ static double transfer(const attn_link *link, double messages, double bytes)
 double attn_model_rank_rate(const attn_plan *plan, const attn_machine *machine)
 {
     const double share = machine->cores > 0 ? (double)machine->cores / plan->node_ranks : plan->threads;
+    double flops = machine->rate[plan->pass][plan->problem.dtype].flops;
 
-    return machine->rate[plan->pass][plan->problem.dtype].flops * fmin(plan->threads, share);
+    if (flops <= 0)
+        flops = attn_machine_default().rate[plan->pass][plan->problem.dtype].flops;
+    return flops * fmin(plan->threads, share);
+}
+
+/* A number that the model can work with: not negative, finite, at most that. NaN is none. */
+static attn_status check_number(const char *of, const char *name, double value, double most, attn_error *error)
+{
+    if (value >= 0 && value <= most && isfinite(value))
+        return ATTN_OK;
+    return attn_error_set(error, ATTN_ARGUMENT, "machine: %s%s %g: %s is expected", of, name, value,
+                          most == 1 ? "0 to 1" : "a finite number that is not negative");
+}
+
+static attn_status check_machine(const attn_plan *plan, const attn_machine *machine, attn_error *error)
+{
+    const attn_link *const links[] = {&machine->node, &machine->network};
+    static const char *const names[] = {"node ", "network "};
+    attn_status status =
+        check_number("", "rate", machine->rate[plan->pass][plan->problem.dtype].flops, INFINITY, error);
+
+    if (status == ATTN_OK)
+        status = check_number("", "cores", machine->cores, INFINITY, error);
+    if (status == ATTN_OK)
+        status = check_number("", "copy_bandwidth", machine->copy_bandwidth, INFINITY, error);
+    if (status == ATTN_OK)
+        status = check_number("", "memory", machine->memory, INFINITY, error);
+    for (int n = 0; n < 2 && status == ATTN_OK; n++) {
+        status = check_number(names[n], "alpha", links[n]->alpha, INFINITY, error);
+        if (status == ATTN_OK)
+            status = check_number(names[n], "beta", links[n]->beta, INFINITY, error);
+        if (status == ATTN_OK)
+            status = check_number(names[n], "hidden", links[n]->hidden, 1, error);
+    }
+    return status;
 }
 
 /* What the ranks have most of. */
@@ -230,12 +265,15 @@ attn_status attn_survey_estimate(const attn_survey *survey, const attn_plan *pla
     const attn_exchange_cost *cost = &attn_exchange_of(plan)->cost;
     const double D = (double)shape->head_dim, Dv = (double)shape->v_head_dim;
     const double pair_flops = plan->pass == ATTN_PASS_BACKWARD ? 6 * D + 4 * Dv : 2 * (D + Dv);
+    const double copy = machine->copy_bandwidth > 0 ? machine->copy_bandwidth : attn_machine_default().copy_bandwidth;
     const attn_link link = mix(machine, cost->far_share != NULL ? cost->far_share(plan) : attn_far_spread(plan));
     const attn_link head_link = mix(machine, far_of_heads(plan));
     attn_estimate made = {0};
     loads most = {0};
-    const attn_status status = add_ranks(plan, survey, &most, error);
+    attn_status status = check_machine(plan, machine, error);
 
+    if (status == ATTN_OK)
+        status = add_ranks(plan, survey, &most, error);
     if (status != ATTN_OK)
         return status;
     made.compute = most.pairs * pair_flops / attn_model_rank_rate(plan, machine);
@@ -243,10 +281,10 @@ attn_status attn_survey_estimate(const attn_survey *survey, const attn_plan *pla
     /* Behind the last part nothing is left to hide. */
     if (cost->overlaps >> plan->transfer & 1)
         made.hidden = fmin(link.hidden * made.exchange, made.compute * (plan->grid.seq - 1) / plan->grid.seq);
-    made.copy = cost->copies * most.exchange.exchange_bytes / machine->copy_bandwidth;
+    made.copy = cost->copies * most.exchange.exchange_bytes / copy;
     /* Reads two partial results and writes one, which is one copy and a half, as a copy reads one and writes one. */
     if (cost->merges >> plan->transfer & 1)
-        made.copy += 1.5 * (plan->grid.seq - 1) * most.partial_bytes / machine->copy_bandwidth;
+        made.copy += 1.5 * (plan->grid.seq - 1) * most.partial_bytes / copy;
     made.combine = transfer(&head_link, most.combine.messages, most.combine.combine_bytes);
     made.memory = most.memory;
     made.seconds = made.compute + made.copy + (made.exchange - made.hidden) + made.combine;

@@ -20,7 +20,7 @@ struct attn_needs {
 
 /* For the sequence group of a plan (grid.seq parts). Destroy takes NULL.
  *   out  out, NULL on failure
- * O(B' Sq log Skv + parts^2), B' the batches that differ by kv_len. ATTN_MEMORY. */
+ * O(B' parts R log R + parts^2), B' the batches that differ by kv_len, R the runs of rows in all parts. ATTN_MEMORY. */
 attn_status attn_needs_create(const attn_plan *plan, attn_needs **out, attn_error *error);
 void attn_needs_destroy(attn_needs *needs);
 

@@ -232,13 +232,22 @@ static attn_origin find_origin(reading *from, const cJSON *object, const char *n
     return (attn_origin)origin;
 }
 
+static double read_share(reading *from, const cJSON *object, const char *name)
+{
+    const double value = read_real(from, object, name);
+
+    if (value > 1)
+        refuse(from, name, "a number from 0 to 1 is expected");
+    return value;
+}
+
 static attn_link read_link(reading *from, const cJSON *machine, const char *name)
 {
     const cJSON *object = cJSON_GetObjectItemCaseSensitive(machine, name);
 
     return (attn_link){.alpha = read_real(from, object, "alpha"),
                        .beta = read_real(from, object, "beta"),
-                       .hidden = read_real(from, object, "hidden"),
+                       .hidden = read_share(from, object, "hidden"),
                        .origin = find_origin(from, object, "origin")};
 }
 

@@ -62,6 +62,31 @@ static void test_terms(void)
     TEST_CLOSE(made.compute, flops / (0.5 * machine.rate[ATTN_PASS_FORWARD][ATTN_FLOAT32].flops), 1e-14);
 }
 
+/* What is not known is the default; what no machine can have is refused. */
+static void test_machine(void)
+{
+    const attn_problem problem = problem_of(8, 4, 64);
+    const attn_plan_options options = {.grid = {4, 2}, .exchange = attn_exchange_find("ring")};
+    const attn_plan plan = plan_of(&problem, 8, &options);
+    const attn_machine usual = attn_machine_default();
+    attn_machine machine = usual, wrong[] = {usual, usual, usual, usual};
+    static const char *const names[] = {"rate", "copy_bandwidth", "node beta", "network hidden"};
+
+    machine.rate[ATTN_PASS_FORWARD][ATTN_FLOAT32].flops = machine.copy_bandwidth = 0;
+    CU_ASSERT_EQUAL(estimate_of(&plan, &machine).seconds, estimate_of(&plan, &usual).seconds);
+    wrong[0].rate[ATTN_PASS_FORWARD][ATTN_FLOAT32].flops = -1;
+    wrong[1].copy_bandwidth = NAN;
+    wrong[2].node.beta = INFINITY;
+    wrong[3].network.hidden = 1.5;
+    for (int n = 0; n < 4; n++) {
+        attn_error error = ATTN_ERROR_INIT;
+        attn_estimate made;
+
+        CU_ASSERT_EQUAL(attn_plan_estimate(&plan, &wrong[n], &made, &error), ATTN_ARGUMENT);
+        CU_ASSERT_PTR_NOT_NULL(strstr(error.message, names[n]));
+    }
+}
+
 /* Ranks that have most decide: a causal mask on a contiguous layout leaves the last rank 2 - 1/p times the mean. */
 static void test_imbalance(void)
 {
@@ -443,6 +468,7 @@ static void test_files(void)
     expect_damage(&problem, path, "\"grid_seq\"", "\"grid_sec\"", ATTN_INPUT, "grid_seq");
     expect_damage(&problem, path, "\"grid_head\":\t2", "\"grid_head\":\t3", ATTN_UNSUPPORTED, "4x3");
     expect_damage(&problem, path, "\"alpha\":\t", "\"alpha\":\t-", ATTN_INPUT, "alpha");
+    expect_damage(&problem, path, "\"hidden\":\t", "\"hidden\":\t7", ATTN_INPUT, "0 to 1");
     write_file(path, "{\"schema\":");
     expect_refusal(&problem, 8, path, ATTN_INPUT, "JSON");
     write_file(path, "[]");
@@ -454,6 +480,7 @@ static void test_files(void)
 
 static const attn_test tests[] = {
     {"terms of an estimate", test_terms},
+    {"numbers of a machine", test_machine},
     {"the most loaded rank decides", test_imbalance},
     {"more costs more, for each exchange", test_monotonic},
     {"shares of traffic between nodes", test_nodes},

@@ -387,5 +387,5 @@ const attn_exchange attn_exchange_halo = {
     .transfer = ATTN_TRANSFER_NONBLOCKING,
     .predict = predict,
     .predict_backward = predict_backward,
-    .cost = {.overlaps = ~(1U << ATTN_TRANSFER_BLOCKING), .copies = 2},
+    .cost = {.overlaps = ~(1U << ATTN_TRANSFER_BLOCKING), .copies = 1, .far_share = attn_far_seen},
     .ops = &ops};

@@ -670,5 +670,5 @@ const attn_exchange attn_exchange_hierarchical = {
     .transfer = ATTN_TRANSFER_NONBLOCKING,
     .predict = predict,
     .predict_backward = predict_backward,
-    .cost = {.overlaps = ~(1U << ATTN_TRANSFER_BLOCKING), .merges = ~0U},
+    .cost = {.overlaps = ~(1U << ATTN_TRANSFER_BLOCKING), .merges = ~0U, .far_share = attn_far_nodes},
     .ops = &ops};

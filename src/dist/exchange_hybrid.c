@@ -18,6 +18,11 @@ static attn_status create(const attn_group *group, attn_exchange_state **out, at
     return attn_hybrid_create(group, &group->plan->hybrid, out, error);
 }
 
+static int ring_ranks(const attn_plan *plan)
+{
+    return plan->hybrid.ring;
+}
+
 static const attn_exchange_ops ops = {
     .create = create, .destroy = attn_hybrid_destroy, .forward = attn_hybrid_forward, .backward = attn_hybrid_backward};
 
@@ -28,5 +33,11 @@ const attn_exchange attn_exchange_hybrid = {.name = "hybrid",
                                             .hybrid = true,
                                             .predict = predict,
                                             .predict_backward = predict,
-                                            .cost = {.merges = ~0U, .copies = 1},
+                                            .cost = {.overlaps = ~(1U << ATTN_TRANSFER_BLOCKING),
+                                                     .merges = ~0U,
+                                                     .copies = 2,
+                                                     .far_share = attn_far_alltoall,
+                                                     .ring = attn_hybrid_predict_ring,
+                                                     .ring_far_share = attn_far_ring,
+                                                     .ring_ranks = ring_ranks},
                                             .ops = &ops};

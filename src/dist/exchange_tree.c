@@ -295,5 +295,4 @@ const attn_exchange attn_exchange_tree = {
     .transfers = 1U << ATTN_TRANSFER_NONBLOCKING,
     .transfer = ATTN_TRANSFER_NONBLOCKING,
     .predict = predict,
-    .cost = {.copies = 1},
     .ops = &ops};

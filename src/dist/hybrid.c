@@ -121,18 +121,42 @@ static attn_ring_setup ring_setup(const attn_group *group, const dimensions *dim
                              .comm = group->ring_comm};
 }
 
+/* A group that does not communicate. */
+static attn_group group_of(const attn_plan *plan, const attn_needs *needs, const attn_part *part)
+{
+    return (attn_group){.comm = MPI_COMM_NULL,
+                        .alltoall_comm = MPI_COMM_NULL,
+                        .ring_comm = MPI_COMM_NULL,
+                        .plan = plan,
+                        .part = part,
+                        .needs = needs,
+                        .message_bytes = ATTN_MESSAGE_BYTES,
+                        .dkv_dtype = attn_share_needed(plan, part) ? attn_dtype_accumulator(plan->problem.dtype)
+                                                                   : plan->problem.dtype};
+}
+
+attn_status attn_hybrid_predict_ring(const attn_plan *plan, const attn_needs *needs, const attn_part *part,
+                                     attn_prediction *out, attn_error *error)
+{
+    const attn_group group = group_of(plan, needs, part);
+    dimensions dims;
+    const attn_status status = make_dimensions(&plan->hybrid, needs, part, &dims, error);
+
+    if (status == ATTN_OK) {
+        const attn_ring_setup ring = ring_setup(&group, &dims);
+
+        attn_ring_predict(&ring, out);
+        if (plan->pass == ATTN_PASS_BACKWARD)
+            attn_ring_predict_sums(&ring, out);
+    }
+    drop_dimensions(&dims);
+    return status;
+}
+
 attn_status attn_hybrid_predict(const attn_plan *plan, const attn_hybrid *hybrid, const attn_needs *needs,
                                 const attn_part *part, attn_prediction *out, attn_error *error)
 {
-    const attn_group group = {.comm = MPI_COMM_NULL,
-                              .alltoall_comm = MPI_COMM_NULL,
-                              .ring_comm = MPI_COMM_NULL,
-                              .plan = plan,
-                              .part = part,
-                              .needs = needs,
-                              .message_bytes = ATTN_MESSAGE_BYTES,
-                              .dkv_dtype = attn_share_needed(plan, part) ? attn_dtype_accumulator(plan->problem.dtype)
-                                                                         : plan->problem.dtype};
+    const attn_group group = group_of(plan, needs, part);
     dimensions dims;
     attn_status status = make_dimensions(hybrid, needs, part, &dims, error);
 

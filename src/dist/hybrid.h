@@ -18,6 +18,7 @@ attn_status attn_hybrid_forward(attn_exchange_state *base, const attn_exchange_c
                                 attn_error *error);
 attn_status attn_hybrid_backward(attn_exchange_state *base, const attn_exchange_call *call, attn_laps *laps,
                                  attn_error *error);
+attn_exchange_predict attn_hybrid_predict_ring; /* of plan->hybrid, bytes and messages of the ring alone */
 attn_status attn_hybrid_predict(const attn_plan *plan, const attn_hybrid *hybrid, const attn_needs *needs,
                                 const attn_part *part, attn_prediction *out, attn_error *error);
 

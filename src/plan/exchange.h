@@ -19,20 +19,29 @@ typedef struct attn_combine_ops attn_combine_ops;
 typedef attn_status attn_exchange_predict(const attn_plan *plan, const attn_needs *needs, const attn_part *part,
                                           attn_prediction *out, attn_error *error);
 
+/* The share of the bytes that go to other nodes, on the rank where it is largest.
+ *   needs  in, of the sequence group */
+typedef double attn_far(const attn_plan *plan, const attn_needs *needs);
+
 /* What the cost model is told of an exchange beside its volumes. Zeros are the cautious answer. */
 typedef struct attn_exchange_cost {
-    unsigned overlaps; /* bits 1 << attn_transfer with which transfers go on while the kernel computes; of
+    unsigned overlaps;   /* bits 1 << attn_transfer with which transfers go on while the kernel computes; of
                           ATTN_TRANSFER_AUTO where there is no choice */
-    unsigned merges;   /* bits with which it computes part by part, and merges the partial results */
-    int copies;        /* how often each byte that is sent is copied beside its transfer: packed, unpacked */
-    /* The share of its bytes that go to other nodes, on the rank where it is largest; NULL: attn_far_spread. */
-    double (*far_share)(const attn_plan *plan);
+    unsigned merges;     /* bits with which it computes part by part, and merges the partial results */
+    int copies;          /* how often each byte that is sent is copied beside its transfer: packed, unpacked */
+    attn_far *far_share; /* NULL: attn_far_spread */
+    /* An exchange of two dimensions: the traffic of its ring alone, which has no copies and a share of its own, and the
+     * ranks of that ring. The other fields then are of the rest, but `overlaps` and `merges` of the ring. NULL: one. */
+    attn_exchange_predict *ring;
+    attn_far *ring_far_share;
+    int (*ring_ranks)(const attn_plan *plan);
 } attn_exchange_cost;
 
-/* Traffic that is spread evenly over the sequence group, and traffic to the next member alone, which waits for the
- * slowest of its links: 1 where one of them leaves a node. */
-double attn_far_spread(const attn_plan *plan);
-double attn_far_neighbour(const attn_plan *plan);
+/* Traffic that is spread evenly over the sequence group; to the next member alone, which waits for the slowest of its
+ * links: 1 where one of them leaves a node; once to each other node that the group has ranks on, and within them
+ * otherwise; to those that see a rank's keys, evenly; and over the two dimensions of a hybrid: spread in the
+ * all-to-all, to the next in the ring. */
+attn_far attn_far_spread, attn_far_neighbour, attn_far_nodes, attn_far_seen, attn_far_alltoall, attn_far_ring;
 
 struct attn_exchange {
     const char *name, *summary;

@@ -79,53 +79,6 @@ bool attn_survey_many_runs(const attn_survey *survey)
     return survey->runs > MANY_RUNS;
 }
 
-static int node_of(const attn_plan *plan, int rank)
-{
-    return rank / plan->node_ranks;
-}
-
-double attn_far_spread(const attn_plan *plan)
-{
-    double most = 0;
-
-    if (plan->node_ranks >= plan->ranks || plan->grid.seq == 1)
-        return 0;
-    for (int rank = 0; rank < plan->ranks; rank++) {
-        int far = 0;
-
-        for (int other = rank % plan->grid.head; other < plan->ranks; other += plan->grid.head)
-            far += node_of(plan, other) != node_of(plan, rank);
-        most = fmax(most, (double)far / (plan->grid.seq - 1));
-    }
-    return most;
-}
-
-double attn_far_neighbour(const attn_plan *plan)
-{
-    for (int rank = 0; rank < plan->ranks; rank++)
-        if (node_of(plan, (rank + plan->grid.head) % plan->ranks) != node_of(plan, rank))
-            return 1;
-    return 0;
-}
-
-/* The same for the head group, whose ranks follow each other. */
-static double far_of_heads(const attn_plan *plan)
-{
-    double most = 0;
-
-    if (plan->node_ranks >= plan->ranks || plan->grid.head == 1)
-        return 0;
-    for (int rank = 0; rank < plan->ranks; rank++) {
-        const int first = rank / plan->grid.head * plan->grid.head;
-        int far = 0;
-
-        for (int other = first; other < first + plan->grid.head; other++)
-            far += node_of(plan, other) != node_of(plan, rank);
-        most = fmax(most, (double)far / (plan->grid.head - 1));
-    }
-    return most;
-}
-
 /* A link of which a share of the traffic is far. */
 static attn_link mix(const attn_machine *machine, double far)
 {
@@ -186,6 +139,7 @@ static attn_status check_machine(const attn_plan *plan, const attn_machine *mach
 /* What the ranks have most of. */
 typedef struct loads {
     attn_prediction exchange, combine; /* bytes and messages of each, and memory */
+    attn_prediction ring;              /* of the exchange, where the cost model is told of it apart */
     double pairs, memory;
     double partial_bytes; /* o and lse, or dq, in the type of the sums */
 } loads;
@@ -206,16 +160,21 @@ static attn_status add_rank(const attn_plan *plan, const attn_survey *survey, co
     const double rows = (double)shape->batch * (double)part->head_count * (double)part->q_rows->rows;
     const double width = backward ? (double)shape->head_dim : (double)shape->v_head_dim + 1;
     const attn_exchange *exchange = attn_exchange_of(plan);
-    attn_prediction sent = {0}, combined = {0}, arrays;
+    attn_prediction sent = {0}, ring = {0}, combined = {0}, arrays;
     attn_status status =
         (backward ? exchange->predict_backward : exchange->predict)(plan, survey->needs, part, &sent, error);
 
+    if (status == ATTN_OK && exchange->cost.ring != NULL)
+        status = exchange->cost.ring(plan, survey->needs, part, &ring, error);
     if (status == ATTN_OK && !backward)
         status = plan->combine->predict(plan, part, &combined, error);
     if (status != ATTN_OK)
         return status;
     attn_part_arrays(plan, part, &arrays);
+    sent.exchange_bytes -= ring.exchange_bytes;
+    sent.messages -= ring.messages;
     take_most(&most->exchange, &sent);
+    take_most(&most->ring, &ring);
     take_most(&most->combine, &combined);
     if (part->head_count > 0)
         most->pairs = fmax(most->pairs, (double)part->head_count * survey->most_pairs);
@@ -258,16 +217,52 @@ static attn_status add_ranks(const attn_plan *plan, const attn_survey *survey, l
     return status;
 }
 
+/* Most parts, its own among them, of which a part sees keys: what it computes one after the other, and merges. */
+static int most_seen(const attn_needs *needs)
+{
+    int most = 1;
+
+    for (int i = 0; i < needs->parts; i++) {
+        int seen = 0;
+
+        for (int j = 0; j < needs->parts; j++)
+            seen += attn_needs_see(needs, i, j);
+        most = seen > most ? seen : most;
+    }
+    return most;
+}
+
+/* The transfers of an exchange, what of them is hidden, and what is copied and merged beside them. */
+static void add_exchange(const attn_survey *survey, const attn_plan *plan, const attn_machine *machine,
+                         const loads *most, attn_estimate *made)
+{
+    const attn_exchange_cost *cost = &attn_exchange_of(plan)->cost;
+    const double copy = machine->copy_bandwidth > 0 ? machine->copy_bandwidth : attn_machine_default().copy_bandwidth;
+    const bool two = cost->ring != NULL;
+    const attn_link link =
+        mix(machine, (cost->far_share != NULL ? cost->far_share : attn_far_spread)(plan, survey->needs));
+    const attn_link ring_link = two ? mix(machine, cost->ring_far_share(plan, survey->needs)) : link;
+    const attn_prediction *const ring = two ? &most->ring : &most->exchange;
+    const int ranks = two ? cost->ring_ranks(plan) : plan->grid.seq, seen = most_seen(survey->needs);
+    const double around = transfer(&ring_link, ring->messages, ring->exchange_bytes);
+
+    made->exchange = around + (two ? transfer(&link, most->exchange.messages, most->exchange.exchange_bytes) : 0);
+    /* Behind the last part nothing is left to hide. */
+    if (cost->overlaps >> plan->transfer & 1)
+        made->hidden = fmin(ring_link.hidden * around, made->compute * (ranks - 1) / ranks);
+    made->copy = cost->copies * most->exchange.exchange_bytes / copy;
+    /* Reads two partial results and writes one, which is one copy and a half, as a copy reads one and writes one. */
+    if (cost->merges >> plan->transfer & 1)
+        made->copy += 1.5 * ((ranks < seen ? ranks : seen) - 1) * most->partial_bytes / copy;
+}
+
 attn_status attn_survey_estimate(const attn_survey *survey, const attn_plan *plan, const attn_machine *machine,
                                  attn_estimate *out, attn_error *error)
 {
     const attn_shape *shape = &plan->problem.shape;
-    const attn_exchange_cost *cost = &attn_exchange_of(plan)->cost;
     const double D = (double)shape->head_dim, Dv = (double)shape->v_head_dim;
     const double pair_flops = plan->pass == ATTN_PASS_BACKWARD ? 6 * D + 4 * Dv : 2 * (D + Dv);
-    const double copy = machine->copy_bandwidth > 0 ? machine->copy_bandwidth : attn_machine_default().copy_bandwidth;
-    const attn_link link = mix(machine, cost->far_share != NULL ? cost->far_share(plan) : attn_far_spread(plan));
-    const attn_link head_link = mix(machine, far_of_heads(plan));
+    const attn_link head_link = mix(machine, attn_far_heads(plan));
     attn_estimate made = {0};
     loads most = {0};
     attn_status status = check_machine(plan, machine, error);
@@ -277,14 +272,7 @@ attn_status attn_survey_estimate(const attn_survey *survey, const attn_plan *pla
     if (status != ATTN_OK)
         return status;
     made.compute = most.pairs * pair_flops / attn_model_rank_rate(plan, machine);
-    made.exchange = transfer(&link, most.exchange.messages, most.exchange.exchange_bytes);
-    /* Behind the last part nothing is left to hide. */
-    if (cost->overlaps >> plan->transfer & 1)
-        made.hidden = fmin(link.hidden * made.exchange, made.compute * (plan->grid.seq - 1) / plan->grid.seq);
-    made.copy = cost->copies * most.exchange.exchange_bytes / copy;
-    /* Reads two partial results and writes one, which is one copy and a half, as a copy reads one and writes one. */
-    if (cost->merges >> plan->transfer & 1)
-        made.copy += 1.5 * (plan->grid.seq - 1) * most.partial_bytes / copy;
+    add_exchange(survey, plan, machine, &most, &made);
     made.combine = transfer(&head_link, most.combine.messages, most.combine.combine_bytes);
     made.memory = most.memory;
     made.seconds = made.compute + made.copy + (made.exchange - made.hidden) + made.combine;

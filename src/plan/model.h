@@ -25,6 +25,9 @@ bool attn_survey_many_runs(const attn_survey *survey);
 attn_status attn_survey_estimate(const attn_survey *survey, const attn_plan *plan, const attn_machine *machine,
                                  attn_estimate *out, attn_error *error);
 
+/* As attn_far, of traffic that is spread over the head group, whose ranks follow each other. */
+double attn_far_heads(const attn_plan *plan);
+
 /* FLOP/s of a rank of the plan: of its threads, or of its share of a node's cores where that is less. */
 double attn_model_rank_rate(const attn_plan *plan, const attn_machine *machine);
 

@@ -148,14 +148,90 @@ static void test_nodes(void)
     attn_plan_options options = {.grid = {4, 1}, .exchange = attn_exchange_find("allgather"), .node_ranks = 2};
     attn_plan plan = plan_of(&problem, 4, &options);
 
-    TEST_CLOSE(attn_far_spread(&plan), 2.0 / 3, 1e-14);
-    CU_ASSERT_EQUAL(attn_far_neighbour(&plan), 1);
+    TEST_CLOSE(attn_far_spread(&plan, NULL), 2.0 / 3, 1e-14);
+    CU_ASSERT_EQUAL(attn_far_neighbour(&plan, NULL), 1);
     options.grid = (attn_grid){2, 2}; /* ranks 0 and 2, 1 and 3 */
     plan = plan_of(&problem, 4, &options);
-    CU_ASSERT_EQUAL(attn_far_spread(&plan), 1);
+    CU_ASSERT_EQUAL(attn_far_spread(&plan, NULL), 1);
     plan.node_ranks = 4;
-    CU_ASSERT_EQUAL(attn_far_spread(&plan), 0);
-    CU_ASSERT_EQUAL(attn_far_neighbour(&plan), 0);
+    CU_ASSERT_EQUAL(attn_far_spread(&plan, NULL), 0);
+    CU_ASSERT_EQUAL(attn_far_neighbour(&plan, NULL), 0);
+}
+
+static attn_plan named(const attn_problem *problem, int ranks, const char *exchange, attn_hybrid hybrid)
+{
+    const attn_plan_options options = {
+        .grid = {ranks, 1}, .exchange = attn_exchange_find(exchange), .hybrid = hybrid, .node_ranks = 8};
+
+    return plan_of(problem, ranks, &options);
+}
+
+/* 4 nodes of 8 ranks, on a network that is slow and hides nothing. */
+static void test_shares(void)
+{
+    const attn_hybrid inside = {8, 4, false}, across = {8, 4, true}, none = {0, 0, false};
+    attn_problem problem = problem_of(32, 32, 512);
+    attn_machine machine = machine_of(0, 1e-9, 0);
+    const attn_plan ring = named(&problem, 32, "ring", none), nodes = named(&problem, 32, "hierarchical", none);
+    double near, all_far, far;
+    attn_plan plan;
+
+    TEST_CLOSE(attn_far_nodes(&nodes, NULL), 3.0 / 31, 1e-14);
+    near = estimate_of(&nodes, &machine).exchange;
+    machine.network.beta = 1e-7;
+    far = estimate_of(&nodes, &machine).exchange;
+    TEST_CLOSE(far / near, 1 + 99 * 3.0 / 31, 1e-12);
+    CU_ASSERT(far < estimate_of(&ring, &machine).exchange);
+    /* An all-to-all within the nodes sends nothing out of them but by its ring, and the other way round. */
+    plan = named(&problem, 32, "hybrid", inside);
+    CU_ASSERT_EQUAL(attn_far_alltoall(&plan, NULL), 0);
+    CU_ASSERT_EQUAL(attn_far_ring(&plan, NULL), 1);
+    far = estimate_of(&plan, &machine).exchange;
+    plan = named(&problem, 32, "hybrid", across);
+    TEST_CLOSE(attn_far_alltoall(&plan, NULL), 6.0 / 7, 1e-14);
+    CU_ASSERT_EQUAL(attn_far_ring(&plan, NULL), 0);
+    CU_ASSERT(estimate_of(&plan, &machine).exchange != far);
+    /* A window on rows that follow each other is sent to the next rank alone, otherwise to all. */
+    plan = named(&problem, 32, "halo", none);
+    plan.layout = attn_layout_find("contiguous");
+    near = estimate_of(&plan, &(attn_machine){.node = {.beta = 1e-9}, .network = {.beta = 1e-9}}).exchange;
+    all_far = estimate_of(&plan, &machine).exchange / near;
+    TEST_CLOSE(all_far, 1 + 99 * 24.0 / 31, 1e-12);
+    plan.problem.mask = (attn_mask){.causal = true, .window_left = 8, .window_right = -1};
+    near = estimate_of(&plan, &(attn_machine){.node = {.beta = 1e-9}, .network = {.beta = 1e-9}}).exchange;
+    TEST_CLOSE(estimate_of(&plan, &machine).exchange / near, 100, 1e-12);
+}
+
+/* Of one dimension a hybrid is that exchange, with each transfer and in each pass. */
+static void test_dimensions(void)
+{
+    static const attn_transfer transfers[] = {ATTN_TRANSFER_BLOCKING, ATTN_TRANSFER_NONBLOCKING};
+    const attn_problem problem = problem_of(16, 16, 512);
+    const attn_machine machine = machine_of(1e-6, 1e-9, 0.9);
+
+    for (int t = 0; t < 2; t++)
+        for (int pass = ATTN_PASS_FORWARD; pass <= ATTN_PASS_BACKWARD; pass++)
+            for (int way = 0; way < 2; way++) {
+                attn_plan_options options = {.grid = {16, 1},
+                                             .exchange = attn_exchange_find("hybrid"),
+                                             .hybrid =
+                                                 way == 0 ? (attn_hybrid){16, 1, false} : (attn_hybrid){1, 16, false},
+                                             .transfer = transfers[t],
+                                             .pass = (attn_pass)pass,
+                                             .node_ranks = 8};
+                const attn_plan both = plan_of(&problem, 16, &options);
+                attn_plan one;
+                attn_estimate a, b;
+
+                options.exchange = attn_exchange_find(way == 0 ? "alltoall" : "ring");
+                options.hybrid = (attn_hybrid){0, 0, false};
+                one = plan_of(&problem, 16, &options);
+                a = estimate_of(&both, &machine);
+                b = estimate_of(&one, &machine);
+                TEST_CLOSE(a.exchange / b.exchange, 1, 1e-12);
+                TEST_CLOSE(a.seconds / b.seconds, 1, 1e-12);
+                CU_ASSERT_EQUAL(a.hidden > 0, way == 1 && t == 1);
+            }
 }
 
 static attn_plan chosen(const attn_problem *problem, int ranks, const attn_plan_options *options,
@@ -484,6 +560,8 @@ static const attn_test tests[] = {
     {"the most loaded rank decides", test_imbalance},
     {"more costs more, for each exchange", test_monotonic},
     {"shares of traffic between nodes", test_nodes},
+    {"4 nodes of 8 ranks", test_shares},
+    {"hybrids of one dimension", test_dimensions},
     {"the choice is that of brute force", test_brute_force},
     {"candidates", test_candidates},
     {"what is fixed stays", test_fixed_choices},

@@ -26,7 +26,7 @@ typedef double attn_far(const attn_plan *plan, const attn_needs *needs);
 /* What the cost model is told of an exchange beside its volumes. Zeros are the cautious answer. */
 typedef struct attn_exchange_cost {
     unsigned overlaps;   /* bits 1 << attn_transfer with which transfers go on while the kernel computes; of
-                          ATTN_TRANSFER_AUTO where there is no choice */
+                            ATTN_TRANSFER_AUTO where there is no choice */
     unsigned merges;     /* bits with which it computes part by part, and merges the partial results */
     int copies;          /* how often each byte that is sent is copied beside its transfer: packed, unpacked */
     attn_far *far_share; /* NULL: attn_far_spread */

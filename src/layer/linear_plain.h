@@ -41,7 +41,7 @@ enum { PLAIN_DEPTH = 256, PLAIN_TILE = 480 };
 
 /* What the rows of the table do (linear_backend.h), with products by a level. */
 attn_status attn_linear_plain_create(const plain_level *level, attn_linear *linear, attn_error *error);
-void attn_linear_plain_destroy(void *state);
+void attn_linear_plain_destroy(void *memory);
 void attn_linear_plain_forward(attn_linear *linear, const void *x, const void *w, const void *b, void *y);
 void attn_linear_plain_data(attn_linear *linear, const void *dy, const void *w, attn_dtype dx_dtype, bool add,
                             void *dx);

@@ -197,13 +197,16 @@ static void curve_name(const char *name, int64_t ranks, char *out, size_t size)
     snprintf(out, size, "%s%s%lld rank%s", name, *name != '\0' ? ", " : "", (long long)ranks, ranks == 1 ? "" : "s");
 }
 
+typedef struct curve_text {
+    char text[256];
+} curve_text;
+
 attn_status training_draw(const attn_training_record *record, const char *name, const char *const *files, size_t count,
                           const char *path, attn_error *error)
 {
-    enum { NAME = 256 };
     attn_training_record *const others = calloc(count + 1, sizeof *others);
     attn_curve *const curves = calloc(count + 1, sizeof *curves);
-    char(*const names)[NAME] = calloc(count + 1, sizeof *names);
+    curve_text *const names = calloc(count + 1, sizeof *names);
     attn_status status = ATTN_OK;
 
     if (others == NULL || curves == NULL || names == NULL)
@@ -213,8 +216,8 @@ attn_status training_draw(const attn_training_record *record, const char *name, 
     for (size_t i = 0; i <= count && status == ATTN_OK; i++) {
         const attn_training_record *const of = i == 0 ? record : &others[i - 1];
 
-        curve_name(i == 0 ? name : shown_base(files[i - 1]), of->ranks, names[i], NAME);
-        curves[i] = (attn_curve){.name = names[i], .values = of->loss, .count = of->steps};
+        curve_name(i == 0 ? name : shown_base(files[i - 1]), of->ranks, names[i].text, sizeof names[i].text);
+        curves[i] = (attn_curve){.name = names[i].text, .values = of->loss, .count = of->steps};
     }
     if (status == ATTN_OK)
         status = attn_study_plot_curves(curves, count + 1, "training step", "loss, nat", path, error);

@@ -289,7 +289,11 @@ attn_status attn_trainer_create(MPI_Comm comm, const attn_training *training, co
     if (status == ATTN_OK) {
         draw_weights(t);
         *out = t;
-    } else if (status != ATTN_MPI) {
+    } else {
+        if (status == ATTN_MPI) { /* freeing these waits for others */
+            t->layer = NULL;
+            t->comm = MPI_COMM_NULL;
+        }
         attn_trainer_destroy(t);
     }
     return status;

@@ -604,9 +604,9 @@ static void store(const hierarchical_state *state, const attn_exchange_call *cal
     const attn_dtype dtype = attn_dtype_accumulator(view->plan->problem.dtype), to = state->base.group.dkv_dtype;
     const int64_t rows = view->part->kv_rows->rows, lines = shape->batch * view->part->kv_head_count * rows;
 
-    attn_convert(to, call->dk, dtype, state->total, (size_t)(lines * shape->head_dim));
-    attn_convert(to, call->dv, dtype, state->total + rows * row_bytes(view, shape->head_dim, dtype),
-                 (size_t)(lines * shape->v_head_dim));
+    attn_partial_convert(view->plan, lines * shape->head_dim, to, call->dk, state->total);
+    attn_partial_convert(view->plan, lines * shape->v_head_dim, to, call->dv,
+                         state->total + rows * row_bytes(view, shape->head_dim, dtype));
 }
 
 /* One step: this rank's shares of the sums are computed and handed on while keys and values travel. */

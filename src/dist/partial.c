@@ -82,6 +82,18 @@ void attn_partial_finish(const attn_partial_rows *of, const attn_array *o, const
             }
 }
 
+void attn_partial_convert(const attn_plan *plan, int64_t count, attn_dtype to_dtype, void *to, const void *sums)
+{
+    enum { BLOCK = 4096 };
+    const attn_dtype dtype = attn_dtype_accumulator(plan->problem.dtype);
+    const size_t element = attn_dtype_size(dtype), to_element = attn_dtype_size(to_dtype);
+
+#pragma omp parallel for schedule(static) num_threads(plan->threads)
+    for (int64_t n = 0; n < count; n += BLOCK)
+        attn_convert(to_dtype, (char *)to + (size_t)n * to_element, dtype, (const char *)sums + (size_t)n * element,
+                     (size_t)(count - n < BLOCK ? count - n : BLOCK));
+}
+
 void attn_partial_add(const attn_plan *plan, int64_t bytes, void *to, const void *from)
 {
     const attn_dtype dtype = attn_dtype_accumulator(plan->problem.dtype);

@@ -30,6 +30,11 @@ void attn_partial_finish(const attn_partial_rows *of, const attn_array *o, const
  *   from  in, does not overlap it */
 void attn_partial_add(const attn_plan *plan, int64_t bytes, void *to, const void *from);
 
+/* Converts sums of gradients, `count` accumulators, to another type.
+ *   to    out, of that type
+ *   sums  in, may be the same array where the type is the same */
+void attn_partial_convert(const attn_plan *plan, int64_t count, attn_dtype to_dtype, void *to, const void *sums);
+
 /* Bytes of a partial result. */
 size_t attn_partial_o_bytes(const attn_partial_rows *of);
 size_t attn_partial_lse_bytes(const attn_partial_rows *of);

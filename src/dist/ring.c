@@ -421,12 +421,11 @@ static void store_home(const attn_ring *ring, const ring_pass *pass, void *sums)
 {
     const attn_ring_setup *setup = &ring->setup;
     const attn_shape *shape = &setup->plan->problem.shape;
-    const attn_dtype dtype = attn_dtype_accumulator(setup->plan->problem.dtype);
     const int64_t lines = shape->batch * setup->kv_head_count * setup->needs->kv_rows[setup->mine]->rows;
 
-    attn_convert(setup->dkv_dtype, pass->dk, dtype, sums, (size_t)(lines * shape->head_dim));
-    attn_convert(setup->dkv_dtype, pass->dv, dtype, values_of_sums(ring, setup->mine, sums),
-                 (size_t)(lines * shape->v_head_dim));
+    attn_partial_convert(setup->plan, lines * shape->head_dim, setup->dkv_dtype, pass->dk, sums);
+    attn_partial_convert(setup->plan, lines * shape->v_head_dim, setup->dkv_dtype, pass->dv,
+                         values_of_sums(ring, setup->mine, sums));
 }
 
 /* Keys and sums are under way at once. */

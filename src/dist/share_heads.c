@@ -269,6 +269,7 @@ static void add_sums(const attn_share *share, shared_head *head)
     const int64_t own = dealt(share->lines, of, of->mine);
     const int64_t place = attn_share_begin(share->lines, of->count, of->mine);
 
+#pragma omp parallel for schedule(static) num_threads(share->group.plan->threads)
     for (int64_t line = 0; line < own; line++) {
         char *const mine = head->partial + (size_t)((place + line) * share->width) * sum_element;
 

@@ -26,7 +26,7 @@ jobs=$(nproc 2>/dev/null || echo 2)
 
 # Every folder's unit tests, those that communicate at 1 and 3 ranks; the golden data go through everything, and long,
 # as do the gradients of every kernel (those of dist stay). Plans for several ranks have each choice once.
-short='^(core|kernel|plan|measure|study)/|^(dist|io)/.*\.np[13]$'
+short='^(core|kernel|plan|measure|study)/|^layer/[a-z]*$|^(dist|io|layer)/.*\.np[13]$'
 long='^dist/golden|^kernel/backward'
 no_tool=77
 ci_seconds=900
